@@ -1,0 +1,24 @@
+// What compose() needs to know besides ports.
+import { type Genesis } from "../shared/genesis.ts";
+import { type FolderId, type NodeId } from "../shared/ids.ts";
+import { type Position } from "../shared/nearest.ts";
+
+export interface NodeConfig {
+  readonly genesis: Genesis;
+  readonly id: NodeId;
+  readonly folder: FolderId;
+  /** Base URL for gateways and clients. */
+  readonly url: string;
+  /** host:port that peers connect to. */
+  readonly peerAddress: string;
+  readonly zone: string;
+  readonly position: Position | undefined;
+  /** Grows at every start of this data folder. */
+  readonly incarnation: number;
+  /** "fingers" forces Chord's path even when the member table knows the owner. */
+  readonly routing: "table" | "fingers";
+  /** Peers to ask when this node is not in genesis: joins through them. */
+  readonly seeds: readonly string[];
+  /** Secret of the gateway-to-node hop, 32 bytes. */
+  readonly gatewaySecret: Uint8Array;
+}

@@ -1,0 +1,38 @@
+// What the other modules may know of the data module: staged, replicated, immutable blocks.
+import { type BlockId, type NodeId } from "../../shared/ids.ts";
+import { type BlockRef, type Pointer } from "../../shared/records.ts";
+import { type RegisterAddress } from "../index/types.ts";
+
+export interface BlockUpload {
+  /** Back-pressure along the pipeline. Throws when no copy can be written any more. */
+  write(chunk: Uint8Array): Promise<void>;
+  /**
+   * Resolves when `quorum` copies are durable and the last one is, or its grace is over.
+   * `late` resolves with copies that became durable afterwards (maybe none); never rejects.
+   * Throws Unavailable when the quorum cannot be reached; then all copies are given up.
+   */
+  finish(): Promise<{ block: BlockRef; late: Promise<readonly Pointer[]> }>;
+  /** Gives up all copies. Safe at any time before finish() resolved. */
+  abort(): Promise<void>;
+}
+
+export interface Data {
+  /**
+   * Starts one block of at most `blockBytesMax` on `copies` nodes, this one first if it has room, the bytes
+   * forwarded from node to node. `owner` is the register that will name the block: staged copies that outlive
+   * their lease ask it. Nodes in `avoid` failed a moment ago.
+   */
+  upload(owner: RegisterAddress, options: { avoid?: ReadonlySet<NodeId> }): Promise<BlockUpload>;
+  /**
+   * Bytes from..to (exclusive) of a block from the best replica; when a replica breaks, is slow to send its head,
+   * or finds a bad piece, goes on from another at the same byte. Throws Unavailable when none is left.
+   */
+  read(block: BlockRef, from: number, to: number): AsyncIterable<Uint8Array>;
+  /** Gives up staged copies of a block that no commit named or will name. Best effort: leases cover the rest. */
+  discard(block: BlockRef): Promise<void>;
+  /** Deletes copies everywhere; answers which are gone for sure. */
+  delete(blocks: readonly BlockRef[]): Promise<readonly { block: BlockId; node: NodeId }[]>;
+  usage(): Promise<{ freeBytes: number; totalBytes: number; usedBytes: number; blocks: number }>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}

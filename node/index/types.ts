@@ -1,0 +1,229 @@
+// What the other modules may know of the index: linearizable registers, most of them chains.
+import {
+  type BlockId,
+  type BucketId,
+  type NodeId,
+  type RequestId,
+  type UploadId,
+} from "../../shared/ids.ts";
+import {
+  type Bucket,
+  type BlockRef,
+  type Entry,
+  type NewEntry,
+  type Part,
+  type Precondition,
+  type Upload,
+} from "../../shared/records.ts";
+import { type Slice } from "../../shared/slices.ts";
+
+/** What a register is about; also the first letter of its key. */
+export type RegisterKind = "object" | "part" | "bucket" | "gate";
+
+/** Full name of a register, never a hash of it: kind letter, bucket id, raw key. */
+export type RegisterKey = string & { readonly registerKey: true };
+
+/** Where a register lives. */
+export interface RegisterAddress {
+  readonly slice: Slice;
+  readonly key: RegisterKey;
+}
+
+export interface LockGrant {
+  readonly holder: string;
+  readonly requestId: RequestId;
+  /** Grows with every grant. */
+  readonly fence: number;
+  readonly leaseMs: number;
+}
+
+export interface Garbage {
+  readonly block: BlockRef;
+  /** Wall ms at which it became garbage. */
+  readonly sinceMs: number;
+}
+
+/** Value of an object's register: the paper's sub-chain of one name. */
+export interface Chain {
+  /** Version of the newest commit or delete; 0 before the first. */
+  readonly version: number;
+  /** Committed states that exist, newest first. Empty: the object does not exist. */
+  readonly entries: readonly Entry[];
+  /** Multipart uploads under way. */
+  readonly uploads: readonly Upload[];
+  /** Uploads that ended lately: Complete twice succeeds. */
+  readonly lock: LockGrant | undefined;
+  readonly queue: readonly Omit<LockGrant, "fence">[];
+  /** Highest fence granted so far. */
+  readonly fence: number;
+  readonly garbage: readonly Garbage[];
+  /** Blocks given up before any commit named them. */
+  readonly disowned: readonly BlockId[];
+}
+
+/** Operations on an object's chain: pure functions in chain.ts. */
+export type ChainOperation =
+  | {
+      readonly type: "commit";
+      readonly entry: NewEntry;
+      readonly precondition: Precondition;
+      /** Set by Complete: the upload must exist and ends with this commit; its part registers stay. */
+      readonly uploadId?: UploadId | undefined;
+    }
+  | { readonly type: "delete"; readonly precondition: Precondition }
+  /** A late replica of a block is durable. No-op when the chain no longer names the block. */
+  | { readonly type: "addPointer"; readonly block: BlockId; readonly node: NodeId }
+  | { readonly type: "createUpload"; readonly upload: Omit<Upload, "initiatedMs"> }
+  | { readonly type: "abortUpload"; readonly uploadId: UploadId }
+  /** Answers "referenced" when the chain names the block, else gives it up for good: "disowned". */
+  | { readonly type: "disown"; readonly block: BlockId }
+  /** These copies of garbage blocks are deleted. */
+  | {
+      readonly type: "freed";
+      readonly copies: readonly { readonly block: BlockId; readonly node: NodeId }[];
+    }
+  | { readonly type: "acquire"; readonly holder: string; readonly leaseMs: number }
+  | { readonly type: "renew"; readonly fence: number }
+  | {
+      readonly type: "update";
+      readonly fence: number;
+      readonly block: BlockId;
+      readonly node: NodeId;
+      readonly version: number;
+    }
+  | { readonly type: "release"; readonly fence: number; readonly entry?: NewEntry | undefined }
+  | { readonly type: "expire"; readonly fence: number }
+  | { readonly type: "cancel"; readonly requestId: RequestId };
+
+export type ChainResult =
+  | {
+      readonly type: "committed";
+      readonly version: number;
+      readonly etag: string;
+      readonly lastModifiedMs: number;
+    }
+  | { readonly type: "deleted"; readonly existed: boolean; readonly version: number }
+  | { readonly type: "upload"; readonly upload: Upload }
+  | { readonly type: "aborted" }
+  | { readonly type: "pointer"; readonly added: boolean }
+  | { readonly type: "disowned" }
+  | { readonly type: "referenced" }
+  | { readonly type: "freed" }
+  | { readonly type: "granted"; readonly fence: number; readonly leaseMs: number }
+  | { readonly type: "queued"; readonly place: number }
+  | { readonly type: "done" };
+
+/** Operations on the plain registers. */
+export type PartOperation =
+  | { readonly type: "putPart"; readonly part: Omit<Part, "lastModifiedMs"> }
+  | { readonly type: "deletePart" };
+export type BucketOperation =
+  | { readonly type: "createBucket"; readonly bucket: Omit<Bucket, "createdMs"> }
+  | { readonly type: "deleteBucket"; readonly id: BucketId };
+/** A closed gate refuses commits and uploads to its shard with NoSuchBucket. */
+export type GateOperation = { readonly type: "setGate"; readonly open: boolean };
+
+export type RegisterOperation = ChainOperation | PartOperation | BucketOperation | GateOperation;
+
+export type RegisterResult =
+  | ChainResult
+  | { readonly type: "part"; readonly part: Part; readonly replaced: Part | undefined }
+  | { readonly type: "bucket"; readonly bucket: Bucket };
+
+/** A register as a linearizable read found it. Values are decoded by kind. */
+export type RegisterValue =
+  | { readonly kind: "object"; readonly chain: Chain }
+  | { readonly kind: "part"; readonly part: Part }
+  | { readonly kind: "bucket"; readonly bucket: Bucket }
+  | { readonly kind: "gate"; readonly open: boolean };
+
+export interface RegisterRead {
+  /** undefined: never written, or deleted. */
+  readonly value: RegisterValue | undefined;
+  /** The inline body, when it was asked for and there is one. */
+  readonly body: Uint8Array | undefined;
+}
+
+export interface ScanRow {
+  readonly key: RegisterKey;
+  readonly value: RegisterValue;
+}
+
+export interface ScanRequest {
+  readonly slice: Slice;
+  /** Keys from (inclusive) .. to (exclusive), UTF-8 byte order. */
+  readonly from: RegisterKey;
+  readonly to: RegisterKey;
+  /** Live rows wanted; a page may hold fewer. */
+  readonly limit: number;
+}
+
+export interface ScanPage {
+  /** Live rows in key order, each linearizable by itself. */
+  readonly rows: readonly ScanRow[];
+  /** Where the next page starts; undefined at the end of the range. */
+  readonly next: RegisterKey | undefined;
+}
+
+export interface ExecuteOptions {
+  readonly requestId: RequestId;
+  /** Inline body of the entry or part that the operation writes. At most `inlineBytesMax`. */
+  readonly body?: Uint8Array | undefined;
+}
+
+export interface SliceCount {
+  readonly chains: number;
+  readonly slicesHeld: number;
+  readonly slicesLed: number;
+  /** Chains led here that name fewer live replicas than wanted. */
+  readonly underReplicated: number;
+}
+
+export interface Index {
+  /**
+   * Runs one operation on one register, linearizably and at most once a requestId.
+   * Throws RingstowError: what the operation refuses, or Unavailable / SlowDown when the outcome is unknown
+   * after 20 s (the same requestId may be used to try again).
+   */
+  execute(
+    at: RegisterAddress,
+    operation: RegisterOperation,
+    options: ExecuteOptions,
+  ): Promise<RegisterResult>;
+  /** Linearizable read; 1 round trip when a majority agrees. */
+  read(at: RegisterAddress, options: { body: boolean }): Promise<RegisterRead>;
+  /** Pages of several slices at once: one message a node. Pages come back in the order of the requests. */
+  scan(requests: readonly ScanRequest[]): Promise<ScanPage[]>;
+  /** Current members of a slice, the leader this node believes in first. */
+  view(slice: Slice): { epoch: number; members: readonly NodeId[]; leader: NodeId | undefined };
+  counts(): Promise<SliceCount>;
+  /** Hash over (key, version) of each slice held, for comparing replicas: slice -> hex digest. */
+  digests(): Promise<ReadonlyMap<number, string>>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const LETTER: Record<RegisterKind, string> = { object: "o", part: "p", bucket: "b", gate: "g" };
+const KIND: Readonly<Record<string, RegisterKind>> = {
+  o: "object",
+  p: "part",
+  b: "bucket",
+  g: "gate",
+};
+
+export function registerKey(kind: RegisterKind, bucket: BucketId, key: string): RegisterKey {
+  return (LETTER[kind] + bucket + key) as RegisterKey;
+}
+
+export function kindOf(key: RegisterKey): RegisterKind {
+  return KIND[key[0]!]!;
+}
+
+export function bucketOf(key: RegisterKey): BucketId {
+  return key.slice(1, 33) as BucketId;
+}
+
+/** The raw key: an object's name, a part's `uploadId/00001`, a bucket's name, a gate's shard number. */
+export function nameOf(key: RegisterKey): string {
+  return key.slice(33);
+}

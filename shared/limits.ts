@@ -1,0 +1,61 @@
+// Every maximum and every time-out of the system, with unit and reason. Nothing is unbounded.
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+// Names and records (the S3 limits where S3 has one)
+export const keyBytesMax = 1024;
+export const metadataBytesMax = 2 * KiB;
+export const objectBytesMax = 5 * GiB; // of one PUT or one part
+export const partBytesMin = 5 * MiB;
+export const partNumberMax = 10_000;
+export const listKeysMax = 1000;
+export const deleteKeysMax = 1000;
+export const xmlBytesMax = 2 * MiB; // 10,000 parts with checksums need about 1.5 MiB
+
+// Bodies and blocks
+export const inlineBytesMax = 16 * KiB; // stored beside the register: one round trip to read
+export const blockBytesMax = 64 * MiB; // the paper's block size
+export const pieceBytes = 128 * KiB; // unit of the block file's checksums
+export const streamChunkBytes = 256 * KiB; // what one frame of a block stream carries at most
+export const streamWindowBytes = 1 * MiB; // sent and not yet taken by the receiver, per stream and direction
+export const stagedLeaseMs = 24 * 60 * 60 * 1000; // an unreferenced block is kept this long
+export const garbageDelayMs = 60 * 60 * 1000; // longer than the longest read of a replaced version
+export const writeGraceMs = 30; // how long a commit waits for the last copy
+export const reserveBytesDefault = 1 * GiB; // a node refuses new blocks below this much free disk
+
+// Calls between nodes
+export const callTimeoutMs = 300; // then the next member is asked; the failure detector is never waited for
+export const prepareTimeoutMs = 1000;
+export const executeTimeoutMs = 5_000; // one attempt at a leader, an election included
+export const operationDeadlineMs = 20_000; // internal retries stop here
+export const frameBytesMax = 16 * MiB;
+export const callsInFlightMax = 10_000; // per peer
+export const electionBackoffMs = 150; // times attempt, plus as much again at random
+export const hedgeDelayMinMs = 20;
+
+// Index
+export const sliceBitsDefault = 12; // up to 100 nodes
+export const copiesDefault = 3;
+export const shardsDefault = 16;
+export const electionKeysMax = 2_000; // names a PROMISE carries; above, the list is read in the background
+export const settledCacheMax = 100_000; // registers a leader keeps ready
+export const dedupMax = 256; // request ids a register remembers
+export const dedupMs = 60_000; // of leader time
+export const queueMax = 1000; // operations that wait on one register
+export const lockQueueMax = 100; // native writers that wait for one lock
+export const scanRowsMax = 2_000; // of one slice in one reply
+export const syncRowsMax = 1_000;
+
+// Ring and membership
+export const stabilizeMs = 1_000;
+export const gossipMs = 1_000;
+export const probeTimeoutMs = 500;
+export const indirectProbes = 3;
+export const suspectMs = 3_000;
+export const deadKeptMs = 72 * 60 * 60 * 1000;
+export const hopsMax = 64;
+
+// Requests between gateway and node
+export const clockSkewMs = 15 * 60 * 1000; // S3's own limit

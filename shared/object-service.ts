@@ -1,0 +1,176 @@
+// The service that a node offers to gateways: objects, buckets, uploads. node/object fulfils it; a gateway calls it
+// in-process (`ringstow node --gateway`) or over HTTP through shared/object-protocol.ts. All calls throw RingstowError.
+import { type BucketId, type RequestId, type UploadId } from "./ids.ts";
+import {
+  type Bucket,
+  type Described,
+  type Entry,
+  type Part,
+  type Precondition,
+  type Upload,
+} from "./records.ts";
+
+/** A body as it comes from or goes to a socket. */
+export type ByteStream = AsyncIterable<Uint8Array>;
+
+/** Which bucket a call is about. Gateways cache it; a stale one fails with NoSuchBucket. */
+export interface BucketRef {
+  readonly id: BucketId;
+  readonly shards: number;
+}
+
+/** How a request body is encoded and what it must be. The coordinator decodes and checks it while it writes. */
+export interface BodyPlan {
+  /** Length of the decoded body in bytes, if it was declared. */
+  readonly length: number | undefined;
+  /** "aws-chunked": chunk headers, optional signatures and trailers, as SDKs send them. */
+  readonly encoding: "plain" | "aws-chunked";
+  /** 16 bytes as hex. */
+  readonly md5?: string | undefined;
+  /** 32 bytes as hex. */
+  readonly sha256?: string | undefined;
+}
+
+export interface PutRequest extends Described {
+  readonly bucket: BucketRef;
+  readonly key: string;
+  readonly body: BodyPlan;
+  readonly precondition: Precondition;
+  readonly requestId: RequestId;
+}
+
+export interface PutResult {
+  /** Unquoted. */
+  readonly etag: string;
+  readonly version: number;
+  readonly lastModifiedMs: number;
+}
+
+/** Conditions of a read, ETags unquoted, "*" for any; evaluated with S3's precedence (RFC 9110 section 13.2.2). */
+export interface ReadConditions {
+  readonly ifMatch?: readonly string[] | undefined;
+  readonly ifNoneMatch?: readonly string[] | undefined;
+  /** Wall ms, whole seconds. */
+  readonly ifModifiedSinceMs?: number | undefined;
+  readonly ifUnmodifiedSinceMs?: number | undefined;
+}
+
+/** One byte range as the client asked for it. */
+export type RangeRequest =
+  | { readonly from: number; readonly to: number | undefined }
+  /** The last `suffix` bytes. */
+  | { readonly suffix: number };
+
+export interface GetRequest {
+  readonly bucket: BucketRef;
+  readonly key: string;
+  readonly conditions: ReadConditions;
+  /** Ignored when `ifRange` is given and does not name the present ETag or time. */
+  readonly range?: RangeRequest | undefined;
+  readonly ifRange?: string | undefined;
+  /** A part of a multipart object, counted from 1. Excludes `range`. */
+  readonly partNumber?: number | undefined;
+  /** HEAD: no body is read. */
+  readonly headOnly: boolean;
+}
+
+export type GetResult =
+  | {
+      readonly type: "object";
+      readonly entry: Entry;
+      /** Bytes from..to (exclusive) of the object that `body` carries. */
+      readonly from: number;
+      readonly to: number;
+      /** Whether the answer is partial (206). */
+      readonly partial: boolean;
+      readonly partsCount: number | undefined;
+      /** Throws when no replica can go on: the response must then break, never end short. Empty for HEAD. */
+      readonly body: ByteStream;
+    }
+  /** If-None-Match or If-Modified-Since held: 304. */
+  | { readonly type: "notModified"; readonly entry: Entry };
+
+export interface ListRequest {
+  readonly bucket: BucketRef;
+  readonly prefix: string;
+  readonly delimiter: string;
+  /** Only keys after this one; undefined from the start. */
+  readonly after: string | undefined;
+  /** Set when `after` is a common prefix: resume behind everything under it. */
+  readonly afterPrefix: boolean;
+  /** Keys and common prefixes together, 1..1000. */
+  readonly limit: number;
+}
+
+export interface ListResult {
+  readonly entries: readonly { readonly key: string; readonly entry: Entry }[];
+  readonly commonPrefixes: readonly string[];
+  readonly truncated: boolean;
+  /** The last key or common prefix of the page in key order; where the next page goes on. */
+  readonly last: { readonly after: string; readonly afterPrefix: boolean } | undefined;
+}
+
+export interface ListUploadsRequest {
+  readonly bucket: BucketRef;
+  readonly prefix: string;
+  readonly delimiter: string;
+  readonly keyMarker: string | undefined;
+  readonly uploadIdMarker: string | undefined;
+  readonly limit: number;
+}
+
+export interface ListUploadsResult {
+  readonly uploads: readonly { readonly key: string; readonly upload: Upload }[];
+  readonly commonPrefixes: readonly string[];
+  readonly truncated: boolean;
+  readonly nextKeyMarker: string | undefined;
+  readonly nextUploadIdMarker: string | undefined;
+}
+
+interface InBucket {
+  readonly bucket: BucketRef;
+  readonly key: string;
+}
+interface InUpload extends InBucket {
+  readonly uploadId: UploadId;
+}
+
+export interface ObjectService {
+  createBucket(request: { name: string; owner: string; requestId: RequestId }): Promise<Bucket>;
+  /** Throws NoSuchBucket. */
+  getBucket(request: { name: string }): Promise<Bucket>;
+  /** Throws BucketNotEmpty; nothing can be written to the bucket once it succeeded. */
+  deleteBucket(request: { name: string; requestId: RequestId }): Promise<void>;
+  listBuckets(request: {
+    after: string | undefined;
+    limit: number;
+  }): Promise<{ buckets: readonly Bucket[]; truncated: boolean }>;
+
+  put(request: PutRequest, body: ByteStream): Promise<PutResult>;
+  get(request: GetRequest): Promise<GetResult>;
+  /** Deleting what does not exist succeeds. */
+  delete(
+    request: InBucket & { precondition: Precondition; requestId: RequestId },
+  ): Promise<{ existed: boolean }>;
+  list(request: ListRequest): Promise<ListResult>;
+
+  createUpload(request: InBucket & Described & { requestId: RequestId }): Promise<Upload>;
+  putPart(
+    request: InUpload & { partNumber: number; body: BodyPlan; requestId: RequestId },
+    body: ByteStream,
+  ): Promise<PutResult>;
+  completeUpload(
+    request: InUpload & {
+      parts: readonly { partNumber: number; etag: string }[];
+      precondition: Precondition;
+      requestId: RequestId;
+    },
+  ): Promise<PutResult>;
+  abortUpload(request: InUpload & { requestId: RequestId }): Promise<void>;
+  listParts(request: InUpload & { after: number; limit: number }): Promise<{
+    upload: Upload;
+    parts: readonly (Part & { partNumber: number })[];
+    truncated: boolean;
+  }>;
+  listUploads(request: ListUploadsRequest): Promise<ListUploadsResult>;
+}

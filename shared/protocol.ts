@@ -1,0 +1,24 @@
+// The one table of calls and streams between nodes: name -> schemas of request and reply. The carrier does not
+// know it. PROTOCOL_VERSION grows with every change of a shape; test/unit/protocol.test.ts hashes the schemas.
+import type * as z from "zod/mini";
+import { dataCalls } from "./protocol/data.ts";
+import { indexCalls } from "./protocol/index-calls.ts";
+import { nodeCalls } from "./protocol/node.ts";
+import { routeCalls } from "./protocol/route.ts";
+
+/**
+ * History, one line a version:
+ * 1: first.
+ */
+export const PROTOCOL_VERSION = 1;
+
+export interface CallSchema {
+  readonly request: z.ZodMiniType;
+  readonly reply: z.ZodMiniType;
+}
+
+export const CALLS = { ...routeCalls, ...indexCalls, ...dataCalls, ...nodeCalls } as const;
+
+export type CallName = keyof typeof CALLS;
+export type RequestOf<N extends CallName> = z.infer<(typeof CALLS)[N]["request"]>;
+export type ReplyOf<N extends CallName> = z.infer<(typeof CALLS)[N]["reply"]>;

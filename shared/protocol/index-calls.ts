@@ -1,0 +1,2 @@
+// Calls of the index module (protocol of replicated registers).
+export const indexCalls = {} as const;

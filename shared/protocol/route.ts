@@ -1,0 +1,2 @@
+// Calls of the route module.
+export const routeCalls = {} as const;
