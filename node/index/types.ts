@@ -37,11 +37,18 @@ export interface LockGrant {
   readonly leaseMs: number;
 }
 
-export interface Garbage {
-  readonly block: BlockRef;
+/** What nobody may need any more, kept in the chain until it is gone everywhere. */
+export type Garbage = {
   /** Wall ms at which it became garbage. */
   readonly sinceMs: number;
-}
+} & (
+  | { readonly kind: "block"; readonly block: BlockRef }
+  /**
+   * All part registers of an upload, with their blocks: it was aborted, or its object is replaced.
+   * With `keep`: all but these part numbers (Complete did not list the others).
+   */
+  | { readonly kind: "upload"; readonly uploadId: UploadId; readonly keep: readonly number[] }
+);
 
 /** Value of an object's register: the paper's sub-chain of one name. */
 export interface Chain {
@@ -51,7 +58,6 @@ export interface Chain {
   readonly entries: readonly Entry[];
   /** Multipart uploads under way. */
   readonly uploads: readonly Upload[];
-  /** Uploads that ended lately: Complete twice succeeds. */
   readonly lock: LockGrant | undefined;
   readonly queue: readonly Omit<LockGrant, "fence">[];
   /** Highest fence granted so far. */
@@ -120,7 +126,10 @@ export type PartOperation =
 export type BucketOperation =
   | { readonly type: "createBucket"; readonly bucket: Omit<Bucket, "createdMs"> }
   | { readonly type: "deleteBucket"; readonly id: BucketId };
-/** A closed gate refuses commits and uploads to its shard with NoSuchBucket. */
+/**
+ * One gate a bucket and slice: key registerKey("gate", bucketId, ""). A closed one refuses commits, uploads and parts
+ * of that bucket in the slice with NoSuchBucket; closing waits for those under way.
+ */
 export type GateOperation = { readonly type: "setGate"; readonly open: boolean };
 
 export type RegisterOperation = ChainOperation | PartOperation | BucketOperation | GateOperation;
@@ -223,7 +232,7 @@ export function bucketOf(key: RegisterKey): BucketId {
   return key.slice(1, 33) as BucketId;
 }
 
-/** The raw key: an object's name, a part's `uploadId/00001`, a bucket's name, a gate's shard number. */
+/** The raw key: an object's name, a part's `uploadId/00001`, a bucket's name, nothing for a gate. */
 export function nameOf(key: RegisterKey): string {
   return key.slice(33);
 }

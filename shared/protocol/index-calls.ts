@@ -1,2 +1,156 @@
-// Calls of the index module (protocol of replicated registers).
-export const indexCalls = {} as const;
+// Calls of the index module: replicated registers in views (design: ballots and versions as in shared/versions.ts).
+// A register crosses the wire as its stored text, so that replicas never decode what they only keep.
+import * as z from "zod/mini";
+import { type RequestId } from "../ids.ts";
+import { type Slice } from "../slices.ts";
+import { type Ballot, type Version } from "../versions.ts";
+
+const count = z.int().check(z.nonnegative());
+const slice = z.custom<Slice>((value) => Number.isInteger(value) && (value as number) >= 0);
+const ballot = z.custom<Ballot>((value) => typeof value === "string" && value.length === 64);
+const version = z.custom<Version>(
+  (value) => typeof value === "string" && (value.length === 76 || value.length === 0),
+);
+/** A ballot, or "" where nobody has promised anything. */
+const promise = z.custom<Ballot>(
+  (value) => typeof value === "string" && (value.length === 64 || value.length === 0),
+);
+const key = z.string().check(z.minLength(33));
+const bytes = z.instanceof(Uint8Array);
+
+/** Why a replica does not take part: it promised a higher ballot, or it is not in that epoch. */
+const refusal = z.object({
+  ok: z.literal(false),
+  reason: z.enum(["promised", "epoch"]),
+  promised: promise,
+  epoch: count,
+});
+export type Refusal = z.infer<typeof refusal>;
+
+/** A register as replicas keep it. */
+export const registerSchema = z.object({
+  key,
+  /** "" when the register was never written. */
+  version,
+  /** Encoded state; absent when only the version was asked for. */
+  value: z.optional(z.string()),
+  /** Inline body; absent when there is none or it was not asked for. */
+  body: z.optional(bytes),
+});
+export type StoredRegister = z.infer<typeof registerSchema>;
+
+/** What of a register is wanted. */
+const want = z.enum(["version", "value", "body"]);
+export type Want = z.infer<typeof want>;
+
+const rangeRow = z.object({ key, version, value: z.optional(z.string()) });
+
+export const indexCalls = {
+  /** PREPARE for many slices in one message and one fsync. Replies in the order of the claims. */
+  "index.prepare": {
+    request: z.object({ claims: z.array(z.object({ slice, ballot })) }),
+    reply: z.array(
+      z.union([
+        /** `keys` names every register of the slice; absent when there are too many to name. */
+        z.object({ ok: z.literal(true), keys: z.optional(z.array(z.string())) }),
+        refusal,
+      ]),
+    ),
+  },
+  /** READREG: answered only under exactly the promised ballot. */
+  "index.readreg": {
+    request: z.object({ slice, ballot, keys: z.array(key) }),
+    reply: z.union([z.object({ ok: z.literal(true), registers: z.array(registerSchema) }), refusal]),
+  },
+  /** Names of a slice under a ballot, in pages, for slices too large for a promise. */
+  "index.names": {
+    request: z.object({ slice, ballot, after: z.string() }),
+    reply: z.union([
+      z.object({ ok: z.literal(true), keys: z.array(z.string()), more: z.boolean() }),
+      refusal,
+    ]),
+  },
+  /** ACCEPT: durable before the reply. */
+  "index.accept": {
+    request: z.object({ slice, ballot, writes: z.array(registerSchema) }),
+    reply: z.union([z.object({ ok: z.literal(true) }), refusal]),
+  },
+  /** CONFIRM: the ballot is still the promised one. */
+  "index.confirm": {
+    request: z.object({ slice, ballot }),
+    reply: z.union([z.object({ ok: z.literal(true) }), refusal]),
+  },
+  /** READFAST: needs no leader; see fast-read.ts for the rule. */
+  "index.readfast": {
+    request: z.object({ slice, key, want }),
+    reply: z.union([
+      z.object({ ok: z.literal(true), epoch: count, members: z.array(z.string()), register: registerSchema }),
+      refusal,
+    ]),
+  },
+  /** Range READFAST of several slices in one message. */
+  "index.scan": {
+    request: z.object({
+      ranges: z.array(z.object({ slice, from: z.string(), to: z.string(), limit: count, want })),
+    }),
+    reply: z.array(
+      z.union([
+        z.object({
+          ok: z.literal(true),
+          epoch: count,
+          members: z.array(z.string()),
+          rows: z.array(rangeRow),
+          /** The range holds more rows behind the last one. */
+          more: z.boolean(),
+        }),
+        refusal,
+      ]),
+    ),
+  },
+  /** An operation for the slice's leader. `urge`: another member did not answer, campaign if need be. */
+  "index.execute": {
+    request: z.object({
+      slice,
+      key,
+      /** JSON of a RegisterOperation. */
+      operation: z.string(),
+      requestId: z.custom<RequestId>((value) => typeof value === "string" && value.length === 32),
+      body: z.optional(bytes),
+      urge: z.boolean(),
+    }),
+    reply: z.union([
+      /** JSON of a RegisterResult. */
+      z.object({ type: z.literal("done"), result: z.string() }),
+      /** `leader` is the node to ask instead, if one is known. */
+      z.object({ type: z.literal("notLeader"), leader: z.optional(z.string()) }),
+    ]),
+  },
+  /** A linearizable read by the slice's leader. */
+  "index.read": {
+    request: z.object({ slice, key, body: z.boolean(), urge: z.boolean() }),
+    reply: z.union([
+      z.object({ type: z.literal("done"), register: registerSchema }),
+      z.object({ type: z.literal("notLeader"), leader: z.optional(z.string()) }),
+    ]),
+  },
+  /** Anti-entropy: a digest over (key, version) of each slice. */
+  "index.digests": {
+    request: z.object({ slices: z.array(slice) }),
+    reply: z.array(z.string()),
+  },
+  /** Anti-entropy: (key, version) of a slice in pages. */
+  "index.versions": {
+    request: z.object({ slice, after: z.string() }),
+    reply: z.object({ rows: z.array(z.object({ key, version })), more: z.boolean() }),
+  },
+  /** Anti-entropy: whole registers. */
+  "index.fetch": {
+    request: z.object({ slice, keys: z.array(key) }),
+    reply: z.object({ epoch: count, registers: z.array(registerSchema) }),
+  },
+  /** A leader tells a member that it missed writes of these slices. */
+  "index.behind": {
+    request: z.object({ slices: z.array(slice) }),
+    reply: z.object({}),
+  },
+} as const;

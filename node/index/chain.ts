@@ -1,0 +1,353 @@
+// Operations on an object's chain as pure functions (the paper's section 3.3, made fault tolerant): an operation
+// takes a chain and gives the next one with its answer, or throws the RingstowError that refuses it. Returning the
+// very same chain means that nothing changes.
+import { RingstowError } from "../../shared/errors.ts";
+import { type BlockId, type RequestId } from "../../shared/ids.ts";
+import { lockQueueMax } from "../../shared/limits.ts";
+import { type BlockRef, type Entry, type NewEntry, type Precondition } from "../../shared/records.ts";
+import { type Chain, type ChainOperation, type ChainResult, type Garbage } from "./types.ts";
+
+export interface OperationContext {
+  /** Wall clock of the leader, for Last-Modified and the age of garbage only. */
+  readonly wallMs: number;
+  readonly requestId: RequestId;
+}
+
+export interface ChainStep {
+  readonly chain: Chain;
+  readonly result: ChainResult;
+}
+
+export const EMPTY_CHAIN: Chain = {
+  version: 0,
+  entries: [],
+  uploads: [],
+  lock: undefined,
+  queue: [],
+  fence: 0,
+  garbage: [],
+  disowned: [],
+};
+
+/** Whether a chain says nothing any more and may become a tombstone. */
+export function isSpent(chain: Chain): boolean {
+  return (
+    chain.entries.length === 0 &&
+    chain.uploads.length === 0 &&
+    chain.lock === undefined &&
+    chain.queue.length === 0 &&
+    chain.garbage.length === 0 &&
+    chain.disowned.length === 0
+  );
+}
+
+export function applyToChain(
+  chain: Chain,
+  operation: ChainOperation,
+  context: OperationContext,
+): ChainStep {
+  switch (operation.type) {
+    case "commit":
+      return commit(chain, operation, context);
+    case "delete":
+      return remove(chain, operation.precondition, context);
+    case "addPointer":
+      return addPointer(chain, operation);
+    case "createUpload": {
+      const upload = { ...operation.upload, initiatedMs: context.wallMs };
+      return step({ ...chain, uploads: [...chain.uploads, upload] }, { type: "upload", upload });
+    }
+    case "abortUpload":
+      return abortUpload(chain, operation, context);
+    case "disown":
+      return disown(chain, operation.block);
+    case "freed":
+      return freed(chain, operation);
+    case "acquire":
+      return acquire(chain, operation, context);
+    case "renew": {
+      requireFence(chain, operation.fence);
+      return step(chain, { type: "granted", fence: operation.fence, leaseMs: chain.lock!.leaseMs });
+    }
+    case "update":
+      return update(chain, operation);
+    case "release": {
+      requireFence(chain, operation.fence);
+      const written = operation.entry ? withEntry(chain, operation.entry, context) : chain;
+      return step(grantNext(written), { type: "done" });
+    }
+    case "expire":
+      return chain.lock?.fence === operation.fence
+        ? step(grantNext(chain), { type: "done" })
+        : step(chain, { type: "done" });
+    case "cancel":
+      return cancel(chain, operation.requestId);
+  }
+}
+
+const step = (chain: Chain, result: ChainResult): ChainStep => ({ chain, result });
+
+// ---------------------------------------------------------------- writes
+
+/** Throws NoSuchKey or PreconditionFailed as S3 does: If-Match on a missing key is 404. */
+export function checkPrecondition(entry: Entry | undefined, precondition: Precondition): void {
+  const matches = (tags: readonly string[]): boolean =>
+    entry !== undefined && (tags.includes("*") || tags.includes(entry.etag));
+  if (precondition.ifMatch && !matches(precondition.ifMatch)) {
+    if (!entry) throw new RingstowError("NoSuchKey");
+    throw new RingstowError("PreconditionFailed", undefined, { condition: "If-Match" });
+  }
+  if (precondition.ifNoneMatch && matches(precondition.ifNoneMatch)) {
+    throw new RingstowError("PreconditionFailed", undefined, { condition: "If-None-Match" });
+  }
+}
+
+function commit(
+  chain: Chain,
+  operation: Extract<ChainOperation, { type: "commit" }>,
+  context: OperationContext,
+): ChainStep {
+  const { entry, precondition, uploadId } = operation;
+  const present = chain.entries[0];
+  if (uploadId !== undefined && !chain.uploads.some((upload) => upload.id === uploadId)) {
+    // Complete sent twice: the first one's answer again, as long as its object is still the newest.
+    if (present?.body.kind === "parts" && present.body.uploadId === uploadId) {
+      return step(chain, committed(present));
+    }
+    throw new RingstowError("NoSuchUpload");
+  }
+  if (chain.lock) throw new RingstowError("SlowDown", "A native writer holds this object's lock");
+  checkPrecondition(present, precondition);
+  for (const block of blocksOf(entry)) {
+    if (chain.disowned.includes(block.id)) throw new RingstowError("BlockDisowned");
+  }
+  const next = withEntry(chain, entry, context);
+  return step(
+    uploadId === undefined ? next : endUpload(next, uploadId, entry, context),
+    committed(next.entries[0]!),
+  );
+}
+
+function committed(entry: Entry): ChainResult {
+  return {
+    type: "committed",
+    version: entry.version,
+    etag: entry.etag,
+    lastModifiedMs: entry.lastModifiedMs,
+  };
+}
+
+/** The chain with a new newest entry; the replaced one's blocks become garbage. */
+function withEntry(chain: Chain, entry: NewEntry, context: OperationContext): Chain {
+  const present = chain.entries[0];
+  const version = chain.version + 1;
+  const lastModifiedMs = Math.max(context.wallMs, (present?.lastModifiedMs ?? 0) + 1);
+  return {
+    ...chain,
+    version,
+    entries: [{ ...entry, version, lastModifiedMs }],
+    garbage: [...chain.garbage, ...garbageOf(chain.entries, context)],
+  };
+}
+
+function remove(chain: Chain, precondition: Precondition, context: OperationContext): ChainStep {
+  const present = chain.entries[0];
+  if (chain.lock) throw new RingstowError("SlowDown", "A native writer holds this object's lock");
+  checkPrecondition(present, precondition);
+  if (!present) return step(chain, { type: "deleted", existed: false, version: chain.version });
+  const version = chain.version + 1;
+  return step(
+    {
+      ...chain,
+      version,
+      entries: [],
+      garbage: [...chain.garbage, ...garbageOf(chain.entries, context)],
+    },
+    { type: "deleted", existed: true, version },
+  );
+}
+
+/** Blocks that an entry names itself; those of parts stand in the parts' registers. */
+export function blocksOf(entry: NewEntry): readonly BlockRef[] {
+  return entry.body.kind === "blocks" ? entry.body.blocks : [];
+}
+
+function garbageOf(entries: readonly Entry[], context: OperationContext): Garbage[] {
+  const sinceMs = context.wallMs;
+  return entries.flatMap((entry): Garbage[] =>
+    entry.body.kind === "parts"
+      ? [{ kind: "upload", sinceMs, uploadId: entry.body.uploadId, keep: [] }]
+      : blocksOf(entry).map((block) => ({ kind: "block", sinceMs, block })),
+  );
+}
+
+// ---------------------------------------------------------------- replicas and garbage
+
+function addPointer(
+  chain: Chain,
+  operation: Extract<ChainOperation, { type: "addPointer" }>,
+): ChainStep {
+  let added = false;
+  const grow = (block: BlockRef): BlockRef => {
+    if (block.id !== operation.block) return block;
+    if (block.replicas.some((pointer) => pointer.node === operation.node)) return block;
+    added = true;
+    const version = block.replicas[0]?.version ?? 1;
+    return { ...block, replicas: [...block.replicas, { node: operation.node, version }] };
+  };
+  const entries = chain.entries.map((entry) =>
+    entry.body.kind === "blocks"
+      ? { ...entry, body: { ...entry.body, blocks: entry.body.blocks.map(grow) } }
+      : entry,
+  );
+  // A late copy of what is garbage by now must be deleted with the others.
+  const garbage = chain.garbage.map((item) =>
+    item.kind === "block" ? { ...item, block: grow(item.block) } : item,
+  );
+  return step(added ? { ...chain, entries, garbage } : chain, { type: "pointer", added });
+}
+
+function disown(chain: Chain, block: BlockId): ChainStep {
+  const named =
+    chain.entries.some((entry) => blocksOf(entry).some((one) => one.id === block)) ||
+    chain.garbage.some((item) => item.kind === "block" && item.block.id === block);
+  if (named) return step(chain, { type: "referenced" });
+  if (chain.disowned.includes(block)) return step(chain, { type: "disowned" });
+  return step({ ...chain, disowned: [...chain.disowned, block] }, { type: "disowned" });
+}
+
+function freed(chain: Chain, operation: Extract<ChainOperation, { type: "freed" }>): ChainStep {
+  const gone = new Set(operation.copies.map(({ block, node }) => `${block}/${node}`));
+  const garbage = chain.garbage.flatMap((item): Garbage[] => {
+    if (item.kind === "upload") return operation.uploads.includes(item.uploadId) ? [] : [item];
+    const replicas = item.block.replicas.filter(({ node }) => !gone.has(`${item.block.id}/${node}`));
+    if (replicas.length === item.block.replicas.length) return [item];
+    return replicas.length === 0 ? [] : [{ ...item, block: { ...item.block, replicas } }];
+  });
+  const disowned = chain.disowned.filter(
+    (block) => !operation.copies.some((copy) => copy.block === block),
+  );
+  return step({ ...chain, garbage, disowned }, { type: "freed" });
+}
+
+// ---------------------------------------------------------------- uploads
+
+function abortUpload(
+  chain: Chain,
+  operation: Extract<ChainOperation, { type: "abortUpload" }>,
+  context: OperationContext,
+): ChainStep {
+  const { uploadId } = operation;
+  if (!chain.uploads.some((upload) => upload.id === uploadId)) {
+    throw new RingstowError("NoSuchUpload");
+  }
+  return step(
+    {
+      ...chain,
+      uploads: chain.uploads.filter((upload) => upload.id !== uploadId),
+      garbage: [...chain.garbage, { kind: "upload", sinceMs: context.wallMs, uploadId, keep: [] }],
+    },
+    { type: "aborted" },
+  );
+}
+
+/** The upload became an object; parts that it did not list are garbage. */
+function endUpload(
+  chain: Chain,
+  uploadId: string,
+  entry: NewEntry,
+  context: OperationContext,
+): Chain {
+  const ended = chain.uploads.find((upload) => upload.id === uploadId)!;
+  const keep =
+    entry.body.kind === "parts" ? entry.body.parts.map((part) => part.partNumber) : [];
+  return {
+    ...chain,
+    uploads: chain.uploads.filter((upload) => upload !== ended),
+    garbage: [
+      ...chain.garbage,
+      { kind: "upload", sinceMs: context.wallMs, uploadId: ended.id, keep },
+    ],
+  };
+}
+
+// ---------------------------------------------------------------- lock and queue
+
+function requireFence(chain: Chain, fence: number): void {
+  if (chain.lock?.fence !== fence) {
+    throw new RingstowError("FenceTooOld", undefined, { fence: String(chain.fence) });
+  }
+}
+
+function acquire(
+  chain: Chain,
+  operation: Extract<ChainOperation, { type: "acquire" }>,
+  context: OperationContext,
+): ChainStep {
+  const { requestId } = context;
+  if (chain.lock?.requestId === requestId) {
+    return step(chain, { type: "granted", fence: chain.lock.fence, leaseMs: chain.lock.leaseMs });
+  }
+  const place = chain.queue.findIndex((waiting) => waiting.requestId === requestId);
+  if (place >= 0) return step(chain, { type: "queued", place });
+  const request = { holder: operation.holder, requestId, leaseMs: operation.leaseMs };
+  if (!chain.lock) {
+    const fence = chain.fence + 1;
+    return step(
+      { ...chain, fence, lock: { ...request, fence } },
+      { type: "granted", fence, leaseMs: request.leaseMs },
+    );
+  }
+  if (chain.queue.length >= lockQueueMax) {
+    throw new RingstowError("SlowDown", "Too many writers wait for this object's lock");
+  }
+  return step(
+    { ...chain, queue: [...chain.queue, request] },
+    { type: "queued", place: chain.queue.length },
+  );
+}
+
+/** Unlocks, and grants the lock to the head of the queue in the same step. */
+function grantNext(chain: Chain): Chain {
+  const [head, ...queue] = chain.queue;
+  if (!head) return { ...chain, lock: undefined };
+  const fence = chain.fence + 1;
+  return { ...chain, fence, lock: { ...head, fence }, queue };
+}
+
+function update(chain: Chain, operation: Extract<ChainOperation, { type: "update" }>): ChainStep {
+  requireFence(chain, operation.fence);
+  const entries = chain.entries.map((entry) =>
+    entry.body.kind === "blocks"
+      ? {
+          ...entry,
+          body: {
+            ...entry.body,
+            blocks: entry.body.blocks.map((block) => raise(block, operation)),
+          },
+        }
+      : entry,
+  );
+  return step({ ...chain, entries }, { type: "done" });
+}
+
+function raise(
+  block: BlockRef,
+  to: { readonly block: BlockId; readonly node: string; readonly version: number },
+): BlockRef {
+  if (block.id !== to.block) return block;
+  const replicas = block.replicas.map((pointer) =>
+    pointer.node === to.node
+      ? { ...pointer, version: Math.max(pointer.version, to.version) }
+      : pointer,
+  );
+  return { ...block, replicas };
+}
+
+function cancel(chain: Chain, requestId: RequestId): ChainStep {
+  if (chain.lock?.requestId === requestId) return step(grantNext(chain), { type: "done" });
+  const queue = chain.queue.filter((waiting) => waiting.requestId !== requestId);
+  return queue.length === chain.queue.length
+    ? step(chain, { type: "done" })
+    : step({ ...chain, queue }, { type: "done" });
+}

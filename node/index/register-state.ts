@@ -1,0 +1,157 @@
+// What one register holds besides its version: the value by kind, and the request ids answered lately. Encoded as
+// text for the replicas, decoded only where operations run or answers are given.
+import { RingstowError } from "../../shared/errors.ts";
+import { dedupMax } from "../../shared/limits.ts";
+import { type Bucket, type Part } from "../../shared/records.ts";
+import { type RequestId } from "../../shared/ids.ts";
+import { EMPTY_CHAIN, type OperationContext, applyToChain, isSpent } from "./chain.ts";
+import { applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
+import {
+  type BucketOperation, type Chain, type ChainOperation, type GateOperation, type PartOperation, type RegisterKey,
+  type RegisterOperation, type RegisterResult, type RegisterValue, kindOf,
+} from "./types.ts";
+
+/** One answered request: what it was, and what it was told. */
+export type Answered = readonly [requestId: RequestId, digest: string, result: RegisterResult];
+
+export interface RegisterState {
+  /** undefined: never written, or a tombstone of a plain register. A spent chain keeps version and fence. */
+  readonly value: RegisterValue | undefined;
+  readonly answered: readonly Answered[];
+}
+
+export const NO_STATE: RegisterState = { value: undefined, answered: [] };
+
+/** First character of the text of a state that no reader needs to decode. */
+export const TOMBSTONE = ".";
+
+export function isTombstone(text: string): boolean {
+  return text === "" || text.startsWith(TOMBSTONE);
+}
+
+export function encodeState(state: RegisterState): string {
+  const text = JSON.stringify(state);
+  return isLive(state.value) ? text : TOMBSTONE + text;
+}
+
+export function decodeState(text: string): RegisterState {
+  if (text === "") return NO_STATE;
+  return JSON.parse(text.startsWith(TOMBSTONE) ? text.slice(1) : text) as RegisterState;
+}
+
+function isLive(value: RegisterValue | undefined): boolean {
+  return value !== undefined && !(value.kind === "object" && isSpent(value.chain));
+}
+
+/** What readers are told: a spent chain is as good as none. */
+export function valueOf(state: RegisterState): RegisterValue | undefined {
+  return isLive(state.value) ? state.value : undefined;
+}
+
+/** Whether a register's state carries an inline body beside it. */
+export function hasInlineBody(value: RegisterValue | undefined): boolean {
+  if (value?.kind === "object") return value.chain.entries[0]?.body.kind === "inline";
+  return value?.kind === "part" && value.part.body.kind === "inline";
+}
+
+export interface OperationStep {
+  readonly value: RegisterValue | undefined;
+  readonly changed: boolean;
+  readonly result: RegisterResult;
+  /** Whether the operation brought a new body (or none) instead of the one that is there. */
+  readonly replacesBody: boolean;
+}
+
+/** Runs an operation on a register's value. Throws RingstowError when the operation is refused. */
+export function applyOperation(
+  key: RegisterKey,
+  value: RegisterValue | undefined,
+  operation: RegisterOperation,
+  context: OperationContext,
+): OperationStep {
+  const kind = kindOf(key);
+  if (KIND_OF_OPERATION[operation.type] !== kind) {
+    throw new RingstowError("InvalidRequest", `Cannot run "${operation.type}" on a register of kind "${kind}"`);
+  }
+  switch (kind) {
+    case "object": {
+      const chain: Chain = value?.kind === "object" ? value.chain : EMPTY_CHAIN;
+      const step = applyToChain(chain, operation as ChainOperation, context);
+      const replacesBody =
+        operation.type === "commit" || operation.type === "delete" ||
+        (operation.type === "release" && operation.entry !== undefined);
+      return {
+        value: { kind, chain: step.chain },
+        changed: step.chain !== chain,
+        result: step.result,
+        replacesBody: replacesBody && step.chain !== chain,
+      };
+    }
+    case "part": {
+      const step = applyToPart(
+        value?.kind === "part" ? value.part : undefined, operation as PartOperation, context,
+      );
+      return {
+        ...step, value: step.value && { kind, part: step.value }, replacesBody: step.changed,
+      };
+    }
+    case "bucket": {
+      const bucket: Bucket | undefined = value?.kind === "bucket" ? value.bucket : undefined;
+      const step = applyToBucket(bucket, operation as BucketOperation, context);
+      return { ...step, value: step.value && { kind, bucket: step.value }, replacesBody: false };
+    }
+    case "gate": {
+      const step = applyToGate(isOpen(value), operation as GateOperation);
+      return { ...step, value: { kind, open: step.value === true }, replacesBody: false };
+    }
+  }
+}
+
+/** A gate that was never written is open. */
+export function isOpen(value: RegisterValue | undefined): boolean {
+  return value?.kind !== "gate" || value.open;
+}
+
+const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]> = {
+  commit: "object", delete: "object", addPointer: "object", createUpload: "object", abortUpload: "object",
+  disown: "object", freed: "object", acquire: "object", renew: "object", update: "object", release: "object",
+  expire: "object", cancel: "object", putPart: "part", deletePart: "part", createBucket: "bucket",
+  deleteBucket: "bucket", setGate: "gate",
+};
+
+/** Whether an operation may make something exist in a bucket: its gate must be open. */
+export function needsOpenGate(operation: RegisterOperation): boolean {
+  return (
+    operation.type === "commit" || operation.type === "createUpload" ||
+    operation.type === "putPart" || operation.type === "acquire"
+  );
+}
+
+/** Tells two requests under one id apart. */
+export function digestOf(operation: RegisterOperation): string {
+  switch (operation.type) {
+    case "commit":
+      return `commit ${operation.entry.etag}`;
+    case "putPart":
+      return `putPart ${operation.part.etag}`;
+    default:
+      return operation.type;
+  }
+}
+
+export function findAnswered(
+  state: RegisterState, requestId: RequestId, operation: RegisterOperation,
+): RegisterResult | undefined {
+  const found = state.answered.find(([id]) => id === requestId);
+  if (!found) return undefined;
+  if (found[1] !== digestOf(operation)) {
+    throw new RingstowError("InvalidRequest", `Request id "${requestId}" was used for another operation`);
+  }
+  return found[2];
+}
+
+/** Adds an answer; `kept` are the earlier ones still young enough. Throws SlowDown when there are too many. */
+export function withAnswer(kept: readonly Answered[], answer: Answered): readonly Answered[] {
+  if (kept.length >= dedupMax) throw new RingstowError("SlowDown", "Too many writes to one name in a minute");
+  return [...kept, answer];
+}

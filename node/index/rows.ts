@@ -1,0 +1,43 @@
+// How replicas keep registers in the ordered store, and how a register's state is encoded as text.
+//   m/<slice>          promised ballot and epoch of the slice
+//   r/<slice>/<key>    version (76 digits) followed by the encoded state
+//   y/<slice>/<key>    inline body of that state; written and replaced in the same batch
+// The first character of an encoded state is "." for a tombstone, so that scans skip it undecoded.
+import { type Slice } from "../../shared/slices.ts";
+import { NO_VERSION, type Version } from "../../shared/versions.ts";
+import { type RegisterKey } from "./types.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const VERSION_DIGITS = 76;
+
+const sliceText = (slice: Slice): string => slice.toString(16).padStart(4, "0");
+
+export const metaRow = (slice: Slice): string => `m/${sliceText(slice)}`;
+export const registerRow = (slice: Slice, key: string): string => `r/${sliceText(slice)}/${key}`;
+export const bodyRow = (slice: Slice, key: string): string => `y/${sliceText(slice)}/${key}`;
+/** End (exclusive) of all register rows of a slice: "0" follows "/". */
+export const registerRowsEnd = (slice: Slice): string => `r/${sliceText(slice)}0`;
+/** The register key inside a register row's key. */
+export const keyOfRow = (row: string): RegisterKey => row.slice(7) as RegisterKey;
+
+export function encodeRow(version: Version, value: string): Uint8Array {
+  return encoder.encode(version + value);
+}
+
+export function versionOfRow(row: Uint8Array | undefined): Version {
+  return row ? (decoder.decode(row.subarray(0, VERSION_DIGITS)) as Version) : NO_VERSION;
+}
+
+export function decodeRow(row: Uint8Array): { version: Version; value: string } {
+  const text = decoder.decode(row);
+  return { version: text.slice(0, VERSION_DIGITS) as Version, value: text.slice(VERSION_DIGITS) };
+}
+
+export function encodeJson(value: unknown): Uint8Array {
+  return encoder.encode(JSON.stringify(value));
+}
+
+export function decodeJson<T>(bytes: Uint8Array): T {
+  return JSON.parse(decoder.decode(bytes)) as T;
+}
