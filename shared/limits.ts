@@ -59,3 +59,13 @@ export const hopsMax = 64;
 
 // Requests between gateway and node
 export const clockSkewMs = 15 * 60 * 1000; // S3's own limit
+
+// Coordinator
+export const blocksInFlightMax = 2; // of one body: one being written, one being made durable
+export const prefetchAheadBytes = 4 * MiB; // the next block is opened when this much of the current one is unsent
+export const partReadsAheadMax = 4; // part registers read before they are needed
+export const backgroundTasksMax = 64; // late pointers and clean-ups at work; more are left to the chain checker
+export const chunkHeaderBytesMax = 1024; // one line of aws-chunked framing
+export const chunkTrailersMax = 16;
+export const garbageBatchMax = 64; // blocks, part registers or uploads that one clean-up step handles at once
+export const abortsInFlightMax = 16; // uploads that DeleteBucket aborts at once

@@ -32,6 +32,8 @@ export type BlockRef = z.infer<typeof blockRefSchema>;
 /** A part of a finished multipart object; its blocks stand in the part's own register. */
 export const partRefSchema = z.object({
   partNumber: count,
+  /** Which sending of the part: names its register, which never changes afterwards. 16 hex digits. */
+  attempt: z.string(),
   /** Bytes. */
   size: count,
   /** Hex MD5 of the part, unquoted. */
@@ -102,7 +104,7 @@ export const uploadSchema = z.extend(describedSchema, {
 });
 export type Upload = z.infer<typeof uploadSchema>;
 
-/** Value of a part's register. A part sent again replaces it; the replaced blocks become garbage of the part. */
+/** Value of a part's register. A part sent again gets another register; all are swept when the upload has ended. */
 export const partSchema = z.object({
   size: count,
   etag: z.string(),

@@ -87,6 +87,8 @@ export type ChainOperation =
   | {
       readonly type: "freed";
       readonly copies: readonly { readonly block: BlockId; readonly node: NodeId }[];
+      /** Uploads whose parts are gone. One whose `sinceMs` differs by now became garbage again: it stays. */
+      readonly uploads?: readonly { readonly uploadId: UploadId; readonly sinceMs: number }[];
     }
   | { readonly type: "acquire"; readonly holder: string; readonly leaseMs: number }
   | { readonly type: "renew"; readonly fence: number }
@@ -119,7 +121,10 @@ export type ChainResult =
   | { readonly type: "queued"; readonly place: number }
   | { readonly type: "done" };
 
-/** Operations on the plain registers. */
+/**
+ * Operations on the plain registers. A part's register is written once: sending a part again makes another register.
+ * addPointer and disown work on part registers too (its owner asks there); putPart with a disowned block fails.
+ */
 export type PartOperation =
   | { readonly type: "putPart"; readonly part: Omit<Part, "lastModifiedMs"> }
   | { readonly type: "deletePart" };
@@ -232,7 +237,7 @@ export function bucketOf(key: RegisterKey): BucketId {
   return key.slice(1, 33) as BucketId;
 }
 
-/** The raw key: an object's name, a part's `uploadId/00001`, a bucket's name, nothing for a gate. */
+/** The raw key: an object's name, a part's `uploadId/00001/attempt`, a bucket's name, nothing for a gate. */
 export function nameOf(key: RegisterKey): string {
   return key.slice(33);
 }
