@@ -69,3 +69,12 @@ export const chunkHeaderBytesMax = 1024; // one line of aws-chunked framing
 export const chunkTrailersMax = 16;
 export const garbageBatchMax = 64; // blocks, part registers or uploads that one clean-up step handles at once
 export const abortsInFlightMax = 16; // uploads that DeleteBucket aborts at once
+
+// Gateway
+export const signingKeysMax = 1_000; // derived one-day keys kept: four HMACs each
+export const bucketCacheMax = 1_000; // bucket records kept by a gateway
+export const bucketCacheMs = 5_000; // a stale record costs one more call, never a wrong answer
+export const presignSecondsMax = 7 * 24 * 60 * 60; // S3's own limit
+export const deleteParallelMax = 16; // deletes of one DeleteObjects call under way at once
+export const bucketsListedMax = 10_000; // S3's own page of ListBuckets
+export const targetBytesMax = 16 * KiB; // path and query of one request
