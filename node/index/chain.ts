@@ -123,7 +123,7 @@ function commit(
   }
   const next = withEntry(chain, entry, context);
   return step(
-    uploadId === undefined ? next : endUpload(next, uploadId, entry, context),
+    uploadId === undefined ? next : endUpload(next, uploadId, context),
     committed(next.entries[0]!),
   );
 }
@@ -146,7 +146,7 @@ function withEntry(chain: Chain, entry: NewEntry, context: OperationContext): Ch
     ...chain,
     version,
     entries: [{ ...entry, version, lastModifiedMs }],
-    garbage: [...chain.garbage, ...garbageOf(chain.entries, context)],
+    garbage: mergeGarbage(chain.garbage, garbageOf(chain.entries, context)),
   };
 }
 
@@ -161,7 +161,7 @@ function remove(chain: Chain, precondition: Precondition, context: OperationCont
       ...chain,
       version,
       entries: [],
-      garbage: [...chain.garbage, ...garbageOf(chain.entries, context)],
+      garbage: mergeGarbage(chain.garbage, garbageOf(chain.entries, context)),
     },
     { type: "deleted", existed: true, version },
   );
@@ -176,12 +176,32 @@ function garbageOf(entries: readonly Entry[], context: OperationContext): Garbag
   const sinceMs = context.wallMs;
   return entries.flatMap((entry): Garbage[] =>
     entry.body.kind === "parts"
-      ? [{ kind: "upload", sinceMs, uploadId: entry.body.uploadId, keep: [] }]
+      ? [{ kind: "upload", sinceMs, uploadId: entry.body.uploadId }]
       : blocksOf(entry).map((block) => ({ kind: "block", sinceMs, block })),
   );
 }
 
+/** At most one item an upload: its parts are read for as long after the latest cause as after the first. */
+function mergeGarbage(garbage: readonly Garbage[], added: readonly Garbage[]): Garbage[] {
+  const again = new Set(added.flatMap((item) => (item.kind === "upload" ? [item.uploadId] : [])));
+  return [
+    ...garbage.filter((item) => item.kind !== "upload" || !again.has(item.uploadId)),
+    ...added,
+  ];
+}
+
 // ---------------------------------------------------------------- replicas and garbage
+
+/** The block with one more replica, if it is the one meant and does not have it yet; else the very same block. */
+export function grownBlock(
+  block: BlockRef,
+  operation: Extract<ChainOperation, { type: "addPointer" }>,
+): BlockRef {
+  if (block.id !== operation.block) return block;
+  if (block.replicas.some((pointer) => pointer.node === operation.node)) return block;
+  const version = block.replicas[0]?.version ?? 1;
+  return { ...block, replicas: [...block.replicas, { node: operation.node, version }] };
+}
 
 function addPointer(
   chain: Chain,
@@ -189,11 +209,9 @@ function addPointer(
 ): ChainStep {
   let added = false;
   const grow = (block: BlockRef): BlockRef => {
-    if (block.id !== operation.block) return block;
-    if (block.replicas.some((pointer) => pointer.node === operation.node)) return block;
-    added = true;
-    const version = block.replicas[0]?.version ?? 1;
-    return { ...block, replicas: [...block.replicas, { node: operation.node, version }] };
+    const grown = grownBlock(block, operation);
+    added ||= grown !== block;
+    return grown;
   };
   const entries = chain.entries.map((entry) =>
     entry.body.kind === "blocks"
@@ -219,7 +237,12 @@ function disown(chain: Chain, block: BlockId): ChainStep {
 function freed(chain: Chain, operation: Extract<ChainOperation, { type: "freed" }>): ChainStep {
   const gone = new Set(operation.copies.map(({ block, node }) => `${block}/${node}`));
   const garbage = chain.garbage.flatMap((item): Garbage[] => {
-    if (item.kind === "upload") return operation.uploads.includes(item.uploadId) ? [] : [item];
+    if (item.kind === "upload") {
+      const swept = operation.uploads.some(
+        (upload) => upload.uploadId === item.uploadId && upload.sinceMs === item.sinceMs,
+      );
+      return swept ? [] : [item];
+    }
     const replicas = item.block.replicas.filter(({ node }) => !gone.has(`${item.block.id}/${node}`));
     if (replicas.length === item.block.replicas.length) return [item];
     return replicas.length === 0 ? [] : [{ ...item, block: { ...item.block, replicas } }];
@@ -245,29 +268,21 @@ function abortUpload(
     {
       ...chain,
       uploads: chain.uploads.filter((upload) => upload.id !== uploadId),
-      garbage: [...chain.garbage, { kind: "upload", sinceMs: context.wallMs, uploadId, keep: [] }],
+      garbage: mergeGarbage(chain.garbage, [{ kind: "upload", sinceMs: context.wallMs, uploadId }]),
     },
     { type: "aborted" },
   );
 }
 
 /** The upload became an object; parts that it did not list are garbage. */
-function endUpload(
-  chain: Chain,
-  uploadId: string,
-  entry: NewEntry,
-  context: OperationContext,
-): Chain {
+function endUpload(chain: Chain, uploadId: string, context: OperationContext): Chain {
   const ended = chain.uploads.find((upload) => upload.id === uploadId)!;
-  const keep =
-    entry.body.kind === "parts" ? entry.body.parts.map((part) => part.partNumber) : [];
   return {
     ...chain,
     uploads: chain.uploads.filter((upload) => upload !== ended),
-    garbage: [
-      ...chain.garbage,
-      { kind: "upload", sinceMs: context.wallMs, uploadId: ended.id, keep },
-    ],
+    garbage: mergeGarbage(chain.garbage, [
+      { kind: "upload", sinceMs: context.wallMs, uploadId: ended.id },
+    ]),
   };
 }
 

@@ -1,9 +1,15 @@
 // Operations on registers that are no chains: parts of uploads, bucket records, gates. Pure functions like chain.ts.
 import { RingstowError } from "../../shared/errors.ts";
 import { type Bucket, type Part } from "../../shared/records.ts";
-import { type OperationContext } from "./chain.ts";
+import { type OperationContext, grownBlock } from "./chain.ts";
 import {
-  type BucketOperation, type GateOperation, type PartOperation, type RegisterResult,
+  type BucketOperation,
+  type ChainOperation,
+  type GateOperation,
+  type PartOperation,
+  type RegisterResult,
+  type RegisterValue,
+  isGivenUp,
 } from "./types.ts";
 
 /** `value` undefined: the register becomes a tombstone. `changed` false: nothing is written. */
@@ -15,11 +21,12 @@ export interface PlainStep<T> {
 
 export function applyToPart(
   part: Part | undefined,
-  operation: PartOperation,
+  operation: PartOperation | Extract<ChainOperation, { type: "addPointer" | "disown" }>,
   context: OperationContext,
 ): PlainStep<Part> {
   switch (operation.type) {
     case "putPart": {
+      if (part && isGivenUp(part)) throw new RingstowError("BlockDisowned");
       const next = {
         ...operation.part,
         lastModifiedMs: Math.max(context.wallMs, (part?.lastModifiedMs ?? 0) + 1),
@@ -28,6 +35,30 @@ export function applyToPart(
     }
     case "deletePart":
       return { value: undefined, changed: part !== undefined, result: { type: "done" } };
+    case "addPointer": {
+      if (part?.body.kind !== "blocks") {
+        return { value: part, changed: false, result: { type: "pointer", added: false } };
+      }
+      const { blocks } = part.body;
+      const grown = blocks.map((block) => grownBlock(block, operation));
+      const added = grown.some((block, at) => block !== blocks[at]);
+      const value: Part = { ...part, body: { kind: "blocks", blocks: grown } };
+      return { value, changed: added, result: { type: "pointer", added } };
+    }
+    case "disown": {
+      const named =
+        part?.body.kind === "blocks" && part.body.blocks.some(({ id }) => id === operation.block);
+      if (part && named) return { value: part, changed: false, result: { type: "referenced" } };
+      if (part) return { value: part, changed: false, result: { type: "disowned" } };
+      // A register is written once, so one mark gives up every block that a late putPart might bring.
+      const mark: Part = {
+        size: 0,
+        etag: "",
+        lastModifiedMs: context.wallMs,
+        body: { kind: "blocks", blocks: [] },
+      };
+      return { value: mark, changed: true, result: { type: "disowned" } };
+    }
   }
 }
 
@@ -55,6 +86,12 @@ export function applyToBucket(
 }
 
 /** A gate that was never written is open. */
-export function applyToGate(open: boolean, operation: GateOperation): PlainStep<boolean> {
-  return { value: operation.open, changed: open !== operation.open, result: { type: "done" } };
+export function applyToGate(
+  gate: Extract<RegisterValue, { kind: "gate" }> | undefined,
+  operation: GateOperation,
+): PlainStep<Extract<RegisterValue, { kind: "gate" }>> {
+  const { open, closer } = operation;
+  // Opening needs to have closed it last; a gate that is open already stays as it is.
+  const changed = open ? gate?.open === false && gate.closer === closer : true;
+  return { value: changed ? { kind: "gate", open, closer } : gate, changed, result: { type: "done" } };
 }

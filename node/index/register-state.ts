@@ -70,7 +70,8 @@ export function applyOperation(
   context: OperationContext,
 ): OperationStep {
   const kind = kindOf(key);
-  if (KIND_OF_OPERATION[operation.type] !== kind) {
+  const onPart = operation.type === "addPointer" || operation.type === "disown";
+  if (KIND_OF_OPERATION[operation.type] !== kind && !(kind === "part" && onPart)) {
     throw new RingstowError("InvalidRequest", `Cannot run "${operation.type}" on a register of kind "${kind}"`);
   }
   switch (kind) {
@@ -91,9 +92,10 @@ export function applyOperation(
       const step = applyToPart(
         value?.kind === "part" ? value.part : undefined, operation as PartOperation, context,
       );
-      return {
-        ...step, value: step.value && { kind, part: step.value }, replacesBody: step.changed,
-      };
+      // A late pointer leaves an inline body alone (there is none then, but a mark must not bring one either).
+      const replacesBody =
+        step.changed && (operation.type === "putPart" || operation.type === "deletePart");
+      return { ...step, value: step.value && { kind, part: step.value }, replacesBody };
     }
     case "bucket": {
       const bucket: Bucket | undefined = value?.kind === "bucket" ? value.bucket : undefined;
@@ -101,8 +103,8 @@ export function applyOperation(
       return { ...step, value: step.value && { kind, bucket: step.value }, replacesBody: false };
     }
     case "gate": {
-      const step = applyToGate(isOpen(value), operation as GateOperation);
-      return { ...step, value: { kind, open: step.value === true }, replacesBody: false };
+      const gate = value?.kind === "gate" ? value : undefined;
+      return { ...applyToGate(gate, operation as GateOperation), replacesBody: false };
     }
   }
 }

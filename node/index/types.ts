@@ -44,10 +44,11 @@ export type Garbage = {
 } & (
   | { readonly kind: "block"; readonly block: BlockRef }
   /**
-   * All part registers of an upload, with their blocks: it was aborted, or its object is replaced.
-   * With `keep`: all but these part numbers (Complete did not list the others).
+   * An upload that has ended: all part registers under it that no entry of this chain names, with their blocks. Added
+   * by the commit that completes it (parts sent and not listed, or sent late), by abortUpload, and when its object is
+   * replaced or deleted. At most one an upload: a later cause replaces `sinceMs`.
    */
-  | { readonly kind: "upload"; readonly uploadId: UploadId; readonly keep: readonly number[] }
+  | { readonly kind: "upload"; readonly uploadId: UploadId }
 );
 
 /** Value of an object's register: the paper's sub-chain of one name. */
@@ -88,7 +89,7 @@ export type ChainOperation =
       readonly type: "freed";
       readonly copies: readonly { readonly block: BlockId; readonly node: NodeId }[];
       /** Uploads whose parts are gone. One whose `sinceMs` differs by now became garbage again: it stays. */
-      readonly uploads?: readonly { readonly uploadId: UploadId; readonly sinceMs: number }[];
+      readonly uploads: readonly { readonly uploadId: UploadId; readonly sinceMs: number }[];
     }
   | { readonly type: "acquire"; readonly holder: string; readonly leaseMs: number }
   | { readonly type: "renew"; readonly fence: number }
@@ -123,7 +124,8 @@ export type ChainResult =
 
 /**
  * Operations on the plain registers. A part's register is written once: sending a part again makes another register.
- * addPointer and disown work on part registers too (its owner asks there); putPart with a disowned block fails.
+ * addPointer and disown work on part registers too. disown of a part that is not there leaves a mark (a part with an
+ * empty ETag, see isGivenUp) at which a late putPart fails with BlockDisowned.
  */
 export type PartOperation =
   | { readonly type: "putPart"; readonly part: Omit<Part, "lastModifiedMs"> }
@@ -133,9 +135,14 @@ export type BucketOperation =
   | { readonly type: "deleteBucket"; readonly id: BucketId };
 /**
  * One gate a bucket and slice: key registerKey("gate", bucketId, ""). A closed one refuses commits, uploads and parts
- * of that bucket in the slice with NoSuchBucket; closing waits for those under way.
+ * of that bucket in the slice with NoSuchBucket; closing waits for those under way. Closing takes the gate over for
+ * `closer`; opening does nothing unless `closer` closed it last: one DeleteBucket never opens what another relies on.
  */
-export type GateOperation = { readonly type: "setGate"; readonly open: boolean };
+export type GateOperation = {
+  readonly type: "setGate";
+  readonly open: boolean;
+  readonly closer: RequestId;
+};
 
 export type RegisterOperation = ChainOperation | PartOperation | BucketOperation | GateOperation;
 
@@ -149,7 +156,7 @@ export type RegisterValue =
   | { readonly kind: "object"; readonly chain: Chain }
   | { readonly kind: "part"; readonly part: Part }
   | { readonly kind: "bucket"; readonly bucket: Bucket }
-  | { readonly kind: "gate"; readonly open: boolean };
+  | { readonly kind: "gate"; readonly open: boolean; readonly closer: RequestId };
 
 export interface RegisterRead {
   /** undefined: never written, or deleted. */
@@ -224,6 +231,11 @@ const KIND: Readonly<Record<string, RegisterKind>> = {
   b: "bucket",
   g: "gate",
 };
+
+/** Whether a part's register only says that its blocks were given up before it was written. */
+export function isGivenUp(part: Part): boolean {
+  return part.etag === "";
+}
 
 export function registerKey(kind: RegisterKind, bucket: BucketId, key: string): RegisterKey {
   return (LETTER[kind] + bucket + key) as RegisterKey;
