@@ -1,0 +1,66 @@
+// The network of tests and of the simulator: the Transport port in memory over an injected clock. A policy says how
+// long each message takes, whether it is lost or doubled; nothing else decides, so one seed is one schedule.
+import { assert } from "../../shared/errors.ts";
+import { type NodeId } from "../../shared/ids.ts";
+import { type Clock, type Transport } from "../ports.ts";
+import { MemoryEndpoint } from "./memory-endpoint.ts";
+
+export type MessageKind = "request" | "reply" | "stream";
+
+/**
+ * Delays in ms of the copies of one message from one address to another: [] is lost, two are a doubled message.
+ * `name` is the call's or the stream's. Of a stream only the first delay counts, its order is kept, and a lost
+ * message breaks it.
+ */
+export type Policy = (
+  from: string,
+  to: string,
+  kind: MessageKind,
+  name: string,
+) => readonly number[];
+
+/** Hears what a handler threw that was no RingstowError: a fault, which the caller sees as Internal. */
+export type FaultListener = (address: string, name: string, error: unknown) => void;
+
+const AT_ONCE = [0] as const;
+
+export class MemoryNetwork {
+  readonly clock: Clock;
+  readonly policy: Policy;
+  readonly onFault: FaultListener;
+  readonly #endpoints = new Map<string, MemoryEndpoint>();
+
+  constructor(clock: Clock, policy: Policy = () => AT_ONCE, onFault: FaultListener = () => {}) {
+    this.clock = clock;
+    this.policy = policy;
+    this.onFault = onFault;
+  }
+
+  /** The transport of a node at `address`. An address can be attached again after close() or crash(). */
+  attach(address: string, id: NodeId): Transport {
+    assert(!this.#endpoints.has(address), `address "${address}" is free`);
+    const endpoint = new MemoryEndpoint(this, address, id);
+    this.#endpoints.set(address, endpoint);
+    return endpoint;
+  }
+
+  /**
+   * Power off: nothing that the node awaits from its transport ever settles, what it sends from now on is dropped,
+   * its streams break for the others. What it had sent before is still delivered.
+   */
+  crash(address: string): void {
+    const endpoint = this.#endpoints.get(address);
+    assert(endpoint, `address "${address}" is attached`);
+    endpoint.crash();
+  }
+
+  /** Who answers at an address now. */
+  find(address: string): MemoryEndpoint | undefined {
+    return this.#endpoints.get(address);
+  }
+
+  detach(endpoint: MemoryEndpoint): void {
+    if (this.#endpoints.get(endpoint.address) === endpoint)
+      this.#endpoints.delete(endpoint.address);
+  }
+}
