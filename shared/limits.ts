@@ -64,7 +64,8 @@ export const clockSkewMs = 15 * 60 * 1000; // S3's own limit
 export const blocksInFlightMax = 2; // of one body: one being written, one being made durable
 export const prefetchAheadBytes = 4 * MiB; // the next block is opened when this much of the current one is unsent
 export const partReadsAheadMax = 4; // part registers read before they are needed
-export const backgroundTasksMax = 64; // late pointers and clean-ups at work; more are left to the chain checker
+export const backgroundTasksMax = 64; // late pointers and clean-ups at work at once
+export const backgroundWaitingMax = 1000; // of them that wait; more are left to leases and the chain checker
 export const chunkHeaderBytesMax = 1024; // one line of aws-chunked framing
 export const chunkTrailersMax = 16;
 export const garbageBatchMax = 64; // blocks, part registers or uploads that one clean-up step handles at once
@@ -78,3 +79,16 @@ export const presignSecondsMax = 7 * 24 * 60 * 60; // S3's own limit
 export const deleteParallelMax = 16; // deletes of one DeleteObjects call under way at once
 export const bucketsListedMax = 10_000; // S3's own page of ListBuckets
 export const targetBytesMax = 16 * KiB; // path and query of one request
+
+// Index: quorums
+export const acceptTimeoutMs = 1_000; // one ACCEPT, an fsync under load included
+export const askAgainMs = 100; // a member that did not answer is asked again after this
+export const askAgainMax = 3; // times, once the quorum has answered; then it is told to synchronise
+export const quorumTimeoutMs = 4_000; // without a majority for this long a leader gives up
+export const leaderPatienceMs = 1_500; // an operation without an answer goes to the next member
+export const promiseNamesBytesMax = 4 * MiB; // of register names in one reply to a PREPARE
+export const campaignBatchMax = 256; // slices claimed in one message
+export const dutyMs = 1_000; // how often a node looks for slices that nobody leads
+export const syncRoundsMax = 5; // until two replicas' digests agree
+export const syncPauseMs = 1_000; // between rounds
+export const checkerMs = 60_000; // how often a leader walks its slices for garbage

@@ -4,7 +4,12 @@
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId, type RequestId } from "../../shared/ids.ts";
 import { lockQueueMax } from "../../shared/limits.ts";
-import { type BlockRef, type Entry, type NewEntry, type Precondition } from "../../shared/records.ts";
+import {
+  type BlockRef,
+  type Entry,
+  type NewEntry,
+  type Precondition,
+} from "../../shared/records.ts";
 import { type Chain, type ChainOperation, type ChainResult, type Garbage } from "./types.ts";
 
 export interface OperationContext {
@@ -243,7 +248,9 @@ function freed(chain: Chain, operation: Extract<ChainOperation, { type: "freed" 
       );
       return swept ? [] : [item];
     }
-    const replicas = item.block.replicas.filter(({ node }) => !gone.has(`${item.block.id}/${node}`));
+    const replicas = item.block.replicas.filter(
+      ({ node }) => !gone.has(`${item.block.id}/${node}`),
+    );
     if (replicas.length === item.block.replicas.length) return [item];
     return replicas.length === 0 ? [] : [{ ...item, block: { ...item.block, replicas } }];
   });

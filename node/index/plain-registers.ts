@@ -93,5 +93,9 @@ export function applyToGate(
   const { open, closer } = operation;
   // Opening needs to have closed it last; a gate that is open already stays as it is.
   const changed = open ? gate?.open === false && gate.closer === closer : true;
-  return { value: changed ? { kind: "gate", open, closer } : gate, changed, result: { type: "done" } };
+  return {
+    value: changed ? { kind: "gate", open, closer } : gate,
+    changed,
+    result: { type: "done" },
+  };
 }

@@ -7,8 +7,16 @@ import { type RequestId } from "../../shared/ids.ts";
 import { EMPTY_CHAIN, type OperationContext, applyToChain, isSpent } from "./chain.ts";
 import { applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
 import {
-  type BucketOperation, type Chain, type ChainOperation, type GateOperation, type PartOperation, type RegisterKey,
-  type RegisterOperation, type RegisterResult, type RegisterValue, kindOf,
+  type BucketOperation,
+  type Chain,
+  type ChainOperation,
+  type GateOperation,
+  type PartOperation,
+  type RegisterKey,
+  type RegisterOperation,
+  type RegisterResult,
+  type RegisterValue,
+  kindOf,
 } from "./types.ts";
 
 /** One answered request: what it was, and what it was told. */
@@ -72,14 +80,18 @@ export function applyOperation(
   const kind = kindOf(key);
   const onPart = operation.type === "addPointer" || operation.type === "disown";
   if (KIND_OF_OPERATION[operation.type] !== kind && !(kind === "part" && onPart)) {
-    throw new RingstowError("InvalidRequest", `Cannot run "${operation.type}" on a register of kind "${kind}"`);
+    throw new RingstowError(
+      "InvalidRequest",
+      `Cannot run "${operation.type}" on a register of kind "${kind}"`,
+    );
   }
   switch (kind) {
     case "object": {
       const chain: Chain = value?.kind === "object" ? value.chain : EMPTY_CHAIN;
       const step = applyToChain(chain, operation as ChainOperation, context);
       const replacesBody =
-        operation.type === "commit" || operation.type === "delete" ||
+        operation.type === "commit" ||
+        operation.type === "delete" ||
         (operation.type === "release" && operation.entry !== undefined);
       return {
         value: { kind, chain: step.chain },
@@ -90,7 +102,9 @@ export function applyOperation(
     }
     case "part": {
       const step = applyToPart(
-        value?.kind === "part" ? value.part : undefined, operation as PartOperation, context,
+        value?.kind === "part" ? value.part : undefined,
+        operation as PartOperation,
+        context,
       );
       // A late pointer leaves an inline body alone (there is none then, but a mark must not bring one either).
       const replacesBody =
@@ -115,17 +129,33 @@ export function isOpen(value: RegisterValue | undefined): boolean {
 }
 
 const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]> = {
-  commit: "object", delete: "object", addPointer: "object", createUpload: "object", abortUpload: "object",
-  disown: "object", freed: "object", acquire: "object", renew: "object", update: "object", release: "object",
-  expire: "object", cancel: "object", putPart: "part", deletePart: "part", createBucket: "bucket",
-  deleteBucket: "bucket", setGate: "gate",
+  commit: "object",
+  delete: "object",
+  addPointer: "object",
+  createUpload: "object",
+  abortUpload: "object",
+  disown: "object",
+  freed: "object",
+  acquire: "object",
+  renew: "object",
+  update: "object",
+  release: "object",
+  expire: "object",
+  cancel: "object",
+  putPart: "part",
+  deletePart: "part",
+  createBucket: "bucket",
+  deleteBucket: "bucket",
+  setGate: "gate",
 };
 
 /** Whether an operation may make something exist in a bucket: its gate must be open. */
 export function needsOpenGate(operation: RegisterOperation): boolean {
   return (
-    operation.type === "commit" || operation.type === "createUpload" ||
-    operation.type === "putPart" || operation.type === "acquire"
+    operation.type === "commit" ||
+    operation.type === "createUpload" ||
+    operation.type === "putPart" ||
+    operation.type === "acquire"
   );
 }
 
@@ -142,18 +172,24 @@ export function digestOf(operation: RegisterOperation): string {
 }
 
 export function findAnswered(
-  state: RegisterState, requestId: RequestId, operation: RegisterOperation,
+  state: RegisterState,
+  requestId: RequestId,
+  operation: RegisterOperation,
 ): RegisterResult | undefined {
   const found = state.answered.find(([id]) => id === requestId);
   if (!found) return undefined;
   if (found[1] !== digestOf(operation)) {
-    throw new RingstowError("InvalidRequest", `Request id "${requestId}" was used for another operation`);
+    throw new RingstowError(
+      "InvalidRequest",
+      `Request id "${requestId}" was used for another operation`,
+    );
   }
   return found[2];
 }
 
 /** Adds an answer; `kept` are the earlier ones still young enough. Throws SlowDown when there are too many. */
 export function withAnswer(kept: readonly Answered[], answer: Answered): readonly Answered[] {
-  if (kept.length >= dedupMax) throw new RingstowError("SlowDown", "Too many writes to one name in a minute");
+  if (kept.length >= dedupMax)
+    throw new RingstowError("SlowDown", "Too many writes to one name in a minute");
   return [...kept, answer];
 }

@@ -3,17 +3,29 @@
 // READREG answers only under exactly the promised ballot, and only after every write accepted before is durable.
 import { type VoterId } from "../../shared/ids.ts";
 import { electionKeysMax, scanRowsMax, syncRowsMax } from "../../shared/limits.ts";
-import {
-  type Refusal,
-  type StoredRegister,
-  type Want,
-} from "../../shared/protocol/index-calls.ts";
+import { type Refusal, type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Ballot, NO_BALLOT, NO_VERSION, type Version, ballotOf, epochOf } from "../../shared/versions.ts";
+import {
+  type Ballot,
+  NO_BALLOT,
+  NO_VERSION,
+  type Version,
+  ballotOf,
+  epochOf,
+} from "../../shared/versions.ts";
 import { type Store, type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
 import {
-  bodyRow, decodeJson, decodeRow, encodeJson, encodeRow, keyOfRow, metaRow, registerRow, registerRowsEnd, versionOfRow,
+  bodyRow,
+  decodeJson,
+  decodeRow,
+  encodeJson,
+  encodeRow,
+  keyOfRow,
+  metaRow,
+  registerRow,
+  registerRowsEnd,
+  versionOfRow,
 } from "./rows.ts";
 import { type View } from "./views.ts";
 
@@ -105,7 +117,10 @@ export class Replica {
       taken.push({ slice, state, ballot });
       return undefined;
     });
-    const durable = this.#write(writes, taken.map(({ state }) => state));
+    const durable = this.#write(
+      writes,
+      taken.map(({ state }) => state),
+    );
     await durable;
     return Promise.all(
       claims.map(async ({ slice }, i) => {
@@ -147,7 +162,11 @@ export class Replica {
     if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
     await state.written;
     const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
-    const rows = await this.#store.range({ from, to: registerRowsEnd(slice), limit: syncRowsMax + 1 });
+    const rows = await this.#store.range({
+      from,
+      to: registerRowsEnd(slice),
+      limit: syncRowsMax + 1,
+    });
     if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
     const keys = rows.slice(0, syncRowsMax).map((row) => keyOfRow(row.key));
     return { ok: true, keys, more: rows.length > syncRowsMax };
@@ -171,7 +190,13 @@ export class Replica {
     };
   }
 
-  async scan(range: { slice: Slice; from: string; to: string; limit: number; want: Want }): Promise<ScanReply> {
+  async scan(range: {
+    slice: Slice;
+    from: string;
+    to: string;
+    limit: number;
+    want: Want;
+  }): Promise<ScanReply> {
     const state = this.#state(range.slice);
     if (!state.votes) return refuse(state, "epoch");
     const limit = Math.min(range.limit, scanRowsMax);
@@ -195,11 +220,20 @@ export class Replica {
   }
 
   /** (key, version) of a slice's durable registers, in pages. */
-  async versions(slice: Slice, after: string): Promise<{ rows: { key: string; version: Version }[]; more: boolean }> {
+  async versions(
+    slice: Slice,
+    after: string,
+  ): Promise<{ rows: { key: string; version: Version }[]; more: boolean }> {
     const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
-    const rows = await this.#store.range({ from, to: registerRowsEnd(slice), limit: syncRowsMax + 1 });
+    const rows = await this.#store.range({
+      from,
+      to: registerRowsEnd(slice),
+      limit: syncRowsMax + 1,
+    });
     return {
-      rows: rows.slice(0, syncRowsMax).map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
+      rows: rows
+        .slice(0, syncRowsMax)
+        .map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
       more: rows.length > syncRowsMax,
     };
   }
@@ -217,7 +251,8 @@ export class Replica {
     const state = this.#state(slice);
     if (!state.votes || state.view.epoch !== epoch) return [];
     const allowed = registers.filter(
-      (register) => this.#faults.syncIgnoresPromise === true || ballotOf(register.version) >= state.promised,
+      (register) =>
+        this.#faults.syncIgnoresPromise === true || ballotOf(register.version) >= state.promised,
     );
     await this.#store_(slice, state, allowed, [], state.written);
     return registers

@@ -50,5 +50,7 @@ function pick(nodes: readonly GenesisNode[], first: number, size: number): Voter
   });
   const rest = clockwise.filter((node) => !fresh.includes(node));
   const chosen = new Set([...fresh, ...rest].slice(0, size));
-  return clockwise.filter((node) => chosen.has(node)).map((node) => voterIdOf(node.id, node.folder));
+  return clockwise
+    .filter((node) => chosen.has(node))
+    .map((node) => voterIdOf(node.id, node.folder));
 }

@@ -16,7 +16,7 @@ const promise = z.custom<Ballot>(
   (value) => typeof value === "string" && (value.length === 64 || value.length === 0),
 );
 const key = z.string().check(z.minLength(33));
-const bytes = z.instanceof(Uint8Array);
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
 /** Why a replica does not take part: it promised a higher ballot, or it is not in that epoch. */
 const refusal = z.object({
@@ -60,7 +60,10 @@ export const indexCalls = {
   /** READREG: answered only under exactly the promised ballot. */
   "index.readreg": {
     request: z.object({ slice, ballot, keys: z.array(key) }),
-    reply: z.union([z.object({ ok: z.literal(true), registers: z.array(registerSchema) }), refusal]),
+    reply: z.union([
+      z.object({ ok: z.literal(true), registers: z.array(registerSchema) }),
+      refusal,
+    ]),
   },
   /** Names of a slice under a ballot, in pages, for slices too large for a promise. */
   "index.names": {
@@ -84,7 +87,12 @@ export const indexCalls = {
   "index.readfast": {
     request: z.object({ slice, key, want }),
     reply: z.union([
-      z.object({ ok: z.literal(true), epoch: count, members: z.array(z.string()), register: registerSchema }),
+      z.object({
+        ok: z.literal(true),
+        epoch: count,
+        members: z.array(z.string()),
+        register: registerSchema,
+      }),
       refusal,
     ]),
   },

@@ -1,0 +1,422 @@
+// The leader of one slice under one ballot: runs operations on registers, one at a time each, and decides them with a
+// majority (design: section 2, rules 1-6).
+// Invariants: an answer depends only on a value that a majority acknowledged under this ballot; a value of an older
+// ballot is written again under this one before it is told; an answer without a write is given after a CONFIRM round
+// that began after the request came.
+import { RingstowError, assert } from "../../shared/errors.ts";
+import { type BucketId, type RequestId, type VoterId } from "../../shared/ids.ts";
+import {
+  dedupMax,
+  dedupMs,
+  operationDeadlineMs,
+  queueMax,
+  settledCacheMax,
+} from "../../shared/limits.ts";
+import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
+import { type Slice } from "../../shared/slices.ts";
+import { type Ballot, NO_VERSION, type Version, makeVersion } from "../../shared/versions.ts";
+import { type Clock } from "../ports.ts";
+import { type IndexFaults } from "./faults.ts";
+import { type MemberLink } from "./member-link.ts";
+import { NotLeader, type Question, askQuorum } from "./quorum.ts";
+import {
+  type Answered,
+  NO_STATE,
+  type RegisterState,
+  applyOperation,
+  decodeState,
+  digestOf,
+  encodeState,
+  findAnswered,
+  hasInlineBody,
+  isOpen,
+  needsOpenGate,
+  withAnswer,
+} from "./register-state.ts";
+import {
+  type RegisterKey,
+  type RegisterOperation,
+  type RegisterResult,
+  bucketOf,
+  registerKey,
+} from "./types.ts";
+import { majorityOf } from "./views.ts";
+
+/** A register's value as this leader knows it. */
+interface Touched {
+  readonly version: Version;
+  readonly state: RegisterState;
+  readonly text: string;
+  /** Leader time at which each of `state.answered` was first seen, ms. */
+  readonly answeredAt: readonly number[];
+  /** Written or confirmed absent under this ballot by a majority. */
+  readonly settled: boolean;
+  /** Only right after a read from the members. */
+  readonly body?: Uint8Array | undefined;
+}
+
+interface Gate {
+  /** Writes that passed the gate and are not decided yet. */
+  passing: number;
+  closing: boolean;
+  passed: (() => void) | undefined;
+}
+
+export interface SliceLeaderOptions {
+  readonly slice: Slice;
+  readonly ballot: Ballot;
+  readonly members: readonly VoterId[];
+  /** Names of all registers of the slice by a majority's word; undefined: not known yet. */
+  readonly names: ReadonlySet<string> | undefined;
+  readonly link: MemberLink;
+  readonly clock: Clock;
+  readonly faults?: IndexFaults | undefined;
+  /** A member missed writes that were decided without it. */
+  readonly onMissed: (slice: Slice, member: VoterId) => void;
+  /** Another ballot, or no majority: this leader is over. */
+  readonly onDeposed: (leader: SliceLeader) => void;
+}
+
+export class SliceLeader {
+  readonly slice: Slice;
+  readonly ballot: Ballot;
+  readonly members: readonly VoterId[];
+  readonly #options: SliceLeaderOptions;
+  readonly #quorum: number;
+  readonly #settled = new Map<string, Touched>();
+  readonly #lines = new Map<string, { tail: Promise<unknown>; length: number }>();
+  readonly #gates = new Map<BucketId, Gate>();
+  #names: Set<string> | undefined;
+  #sequence = 0;
+  #deposed = false;
+  #confirming: Promise<void> | undefined;
+  #nextConfirm: Promise<void> | undefined;
+
+  constructor(options: SliceLeaderOptions) {
+    this.#options = options;
+    this.slice = options.slice;
+    this.ballot = options.ballot;
+    this.members = options.members;
+    this.#quorum = options.faults?.smallQuorum === true ? 1 : majorityOf(options.members.length);
+    this.#names = options.names && new Set(options.names);
+  }
+
+  get deposed(): boolean {
+    return this.#deposed;
+  }
+
+  /** Ends the leader: what waits is rejected with NotLeader. */
+  depose(): void {
+    if (this.#deposed) return;
+    this.#deposed = true;
+    this.#settled.clear();
+    this.#options.onDeposed(this);
+  }
+
+  /** Runs an operation. Throws RingstowError when it is refused, NotLeader when its outcome is unknown. */
+  execute(
+    key: RegisterKey,
+    operation: RegisterOperation,
+    requestId: RequestId,
+    body: Uint8Array | undefined,
+  ): Promise<RegisterResult> {
+    return this.#inLine(key, async () => {
+      if (operation.type === "setGate" && !operation.open) {
+        return this.#closeGate(bucketOf(key), () => this.#run(key, operation, requestId, body));
+      }
+      if (!needsOpenGate(operation)) return this.#run(key, operation, requestId, body);
+      return this.#throughGate(bucketOf(key), () => this.#run(key, operation, requestId, body));
+    });
+  }
+
+  /** Linearizable read of a register as it is stored. */
+  read(key: RegisterKey, withBody: boolean): Promise<StoredRegister> {
+    return this.#inLine(key, async () => {
+      const touched = await this.#assure(key, await this.#touch(key));
+      const register = { key, version: touched.version, value: touched.text };
+      if (!withBody || !hasInlineBody(touched.state.value)) return register;
+      return { ...register, body: await this.#bodyOf(key, touched) };
+    });
+  }
+
+  /** Reads the names of a slice too large for the promises, so that new keys need no read any more. */
+  async loadNames(): Promise<void> {
+    const found = new Set<string>();
+    let complete = 0;
+    await Promise.all(
+      this.members.map(async (member) => {
+        let after = "";
+        for (;;) {
+          const page = await this.#options.link.names(member, this, after);
+          if (!page.ok) return;
+          for (const key of page.keys) found.add(key);
+          if (!page.more) break;
+          after = page.keys.at(-1)!;
+        }
+        if (++complete < this.#quorum || this.#names || this.#deposed) return;
+        for (const key of this.#written) found.add(key);
+        this.#names = found;
+      }),
+    );
+  }
+
+  // ------------------------------------------------------------------ one operation
+
+  /** Keys written before the names were complete. */
+  readonly #written = new Set<string>();
+
+  async #run(
+    key: RegisterKey,
+    operation: RegisterOperation,
+    requestId: RequestId,
+    body: Uint8Array | undefined,
+  ): Promise<RegisterResult> {
+    const touched = await this.#touch(key);
+    const { clock } = this.#options;
+    let step;
+    try {
+      const known = findAnswered(touched.state, requestId, operation);
+      step = known
+        ? { changed: false as const, result: known }
+        : applyOperation(key, touched.state.value, operation, {
+            wallMs: clock.wallMs(),
+            requestId,
+          });
+    } catch (error) {
+      // A refusal is an answer too: it must not come from a leader that is over.
+      if (error instanceof RingstowError) await this.#assure(key, touched);
+      throw error;
+    }
+    if (!step.changed) {
+      await this.#assure(key, touched);
+      return step.result;
+    }
+    const kept = this.#keptAnswers(touched);
+    const answer: Answered = [requestId, digestOf(operation), step.result];
+    const state = { value: step.value, answered: withAnswer(kept.answers, answer) };
+    let nextBody: Uint8Array | undefined;
+    if (hasInlineBody(state.value)) {
+      nextBody = step.replacesBody ? body : await this.#bodyOf(key, touched);
+      if (!nextBody)
+        throw new RingstowError("InvalidRequest", "Cannot commit an inline body: it is missing");
+    }
+    await this.#write(key, state, nextBody, [...kept.at, clock.monotonicMs()]);
+    return step.result;
+  }
+
+  /** The newest value of a register; not settled when it comes from an older ballot. */
+  async #touch(key: string): Promise<Touched> {
+    const settled = this.#settled.get(key);
+    if (settled) {
+      // The map's order is the order of use: the first one is dropped when it is full.
+      this.#settled.delete(key);
+      this.#settled.set(key, settled);
+      return settled;
+    }
+    if (this.#names && !this.#names.has(key)) {
+      return { version: NO_VERSION, state: NO_STATE, text: "", answeredAt: [], settled: true };
+    }
+    const newest = await this.#readNewest(key);
+    const state = decodeState(newest.value ?? "");
+    const now = this.#options.clock.monotonicMs();
+    return {
+      version: newest.version,
+      state,
+      text: newest.value ?? "",
+      answeredAt: state.answered.map(() => now),
+      settled: false,
+      body: newest.body,
+    };
+  }
+
+  /** Makes sure that a value may be told: by a CONFIRM round, or by writing it again under this ballot. */
+  async #assure(key: string, touched: Touched): Promise<Touched> {
+    if (touched.settled) {
+      await this.#confirm();
+      return touched;
+    }
+    return this.#write(key, touched.state, touched.body, touched.answeredAt);
+  }
+
+  async #write(
+    key: string,
+    state: RegisterState,
+    body: Uint8Array | undefined,
+    answeredAt: readonly number[],
+  ): Promise<Touched> {
+    this.#requireLead();
+    const version = makeVersion(this.ballot, ++this.#sequence);
+    const text = encodeState(state);
+    const register: StoredRegister = body
+      ? { key, version, value: text, body }
+      : { key, version, value: text };
+    // Named from now on: the outcome of this write may stay unknown.
+    (this.#names ?? this.#written).add(key);
+    this.#settled.delete(key);
+    await this.#ask({
+      ask: (member) => this.#options.link.accept(member, this, [register]),
+      missed: (member) => this.#options.onMissed(this.slice, member),
+    });
+    const settled: Touched = { version, state, text, answeredAt, settled: true };
+    this.#settled.set(key, settled);
+    if (this.#settled.size > settledCacheMax) {
+      this.#settled.delete(this.#settled.keys().next().value!);
+    }
+    return settled;
+  }
+
+  async #readNewest(key: string): Promise<StoredRegister> {
+    const answers = await this.#ask({
+      ask: (member) => this.#options.link.readReg(member, this, [key]),
+    });
+    let newest: StoredRegister = { key, version: NO_VERSION };
+    for (const { registers } of answers.values()) {
+      const register = registers[0];
+      if (register && register.version > newest.version) newest = register;
+    }
+    return newest;
+  }
+
+  /** The inline body that belongs to a value. */
+  async #bodyOf(key: string, touched: Touched): Promise<Uint8Array> {
+    if (touched.body) return touched.body;
+    const local = this.#options.link.readLocal(this.slice, key);
+    if (local.version === touched.version && local.body) return local.body;
+    const newest = await this.#readNewest(key);
+    assert(newest.version === touched.version, `leader of slice ${this.slice} lost its own write`);
+    if (!newest.body)
+      throw new RingstowError("Corrupt", "An inline body is missing beside its register");
+    return newest.body;
+  }
+
+  #keptAnswers(touched: Touched): { answers: readonly Answered[]; at: readonly number[] } {
+    const now = this.#options.clock.monotonicMs();
+    const { answered } = touched.state;
+    const crowded = answered.length >= dedupMax;
+    // No internal retry lives longer than operationDeadlineMs: a crowded register forgets after that.
+    const ageMs = crowded ? operationDeadlineMs + 1_000 : dedupMs;
+    const young = (_: unknown, i: number): boolean => now - touched.answeredAt[i]! <= ageMs;
+    return { answers: answered.filter(young), at: touched.answeredAt.filter(young) };
+  }
+
+  // ------------------------------------------------------------------ quorums
+
+  async #ask<T extends { ok: true }>(
+    question: Pick<Question<T>, "ask" | "missed">,
+  ): Promise<Map<VoterId, T>> {
+    this.#requireLead();
+    const { link, clock } = this.#options;
+    try {
+      const answers = await askQuorum<T>({
+        members: this.members,
+        quorum: this.#quorum,
+        ballot: this.ballot,
+        clock,
+        ask: question.ask,
+        prepare: (member) => link.prepare(member, [{ slice: this.slice, ballot: this.ballot }]),
+        missed: question.missed,
+      });
+      this.#requireLead();
+      return answers;
+    } catch (error) {
+      this.depose();
+      throw error;
+    }
+  }
+
+  /** One round serves all that wait; it begins after each of them came. */
+  #confirm(): Promise<void> {
+    if (!this.#confirming) {
+      this.#confirming = this.#confirmRound();
+      return this.#confirming;
+    }
+    this.#nextConfirm ??= this.#confirming.then(() => {
+      this.#nextConfirm = undefined;
+      this.#confirming = this.#confirmRound();
+      return this.#confirming;
+    });
+    return this.#nextConfirm;
+  }
+
+  async #confirmRound(): Promise<void> {
+    try {
+      await this.#ask({ ask: (member) => this.#options.link.confirm(member, this) });
+    } finally {
+      if (!this.#nextConfirm) this.#confirming = undefined;
+    }
+  }
+
+  #requireLead(): void {
+    if (this.#deposed) throw new NotLeader("Another leader was elected");
+  }
+
+  // ------------------------------------------------------------------ order
+
+  /** One operation at a time on a register, in the order of arrival. */
+  async #inLine<T>(key: string, work: () => Promise<T>): Promise<T> {
+    this.#requireLead();
+    const line = this.#lines.get(key) ?? { tail: Promise.resolve(), length: 0 };
+    if (line.length >= queueMax)
+      throw new RingstowError("SlowDown", "Too many operations wait on one name");
+    this.#lines.set(key, line);
+    line.length++;
+    const turn = line.tail.then(work, work);
+    line.tail = turn;
+    try {
+      return await turn;
+    } finally {
+      line.length--;
+      if (line.length === 0 && this.#lines.get(key) === line) this.#lines.delete(key);
+    }
+  }
+
+  // ------------------------------------------------------------------ gates
+
+  async #throughGate<T>(bucket: BucketId, work: () => Promise<T>): Promise<T> {
+    const key = registerKey("gate", bucket, "");
+    let touched = await this.#touch(key);
+    if (!touched.settled) {
+      touched = await this.#inLine(key, async () => this.#assure(key, await this.#touch(key)));
+    }
+    const gate = this.#gate(bucket);
+    // From here to `passing++` nothing waits: a gate that closes meanwhile is seen.
+    touched = this.#settled.get(key) ?? touched;
+    if (gate.closing) throw new RingstowError("SlowDown", "The bucket is being deleted");
+    if (!isOpen(touched.state.value)) {
+      await this.#confirm();
+      throw new RingstowError("NoSuchBucket");
+    }
+    gate.passing++;
+    try {
+      return await work();
+    } finally {
+      gate.passing--;
+      if (gate.passing === 0) gate.passed?.();
+    }
+  }
+
+  async #closeGate<T>(bucket: BucketId, work: () => Promise<T>): Promise<T> {
+    const gate = this.#gate(bucket);
+    gate.closing = true;
+    try {
+      if (gate.passing > 0) {
+        await new Promise<void>((passed) => {
+          gate.passed = passed;
+        });
+      }
+      return await work();
+    } finally {
+      gate.closing = false;
+      gate.passed = undefined;
+    }
+  }
+
+  #gate(bucket: BucketId): Gate {
+    let gate = this.#gates.get(bucket);
+    if (!gate) {
+      gate = { passing: 0, closing: false, passed: undefined };
+      this.#gates.set(bucket, gate);
+    }
+    return gate;
+  }
+}
