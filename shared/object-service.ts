@@ -57,6 +57,7 @@ export interface ReadConditions {
 
 /** One byte range as the client asked for it. */
 export type RangeRequest =
+  /** `to` is the last byte wanted, inclusive as in the header; undefined: to the end. */
   | { readonly from: number; readonly to: number | undefined }
   /** The last `suffix` bytes. */
   | { readonly suffix: number };
