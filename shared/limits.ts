@@ -56,6 +56,19 @@ export const indirectProbes = 3;
 export const suspectMs = 3_000;
 export const deadKeptMs = 72 * 60 * 60 * 1000;
 export const hopsMax = 64;
+export const tableRowsMax = 20_000; // of the member table; twice the largest cluster thought of
+export const suspectRefusedMs = 1_000; // suspicion when the host refuses connections: it runs, the node does not
+export const pingRowsMax = 16; // changes of the table that ride on one ping
+export const announceMax = 100; // members a starting node greets itself; gossip tells the others
+export const exchangeMs = 30_000; // between two comparisons of the whole member table
+export const deadProbeMs = 5_000; // between two probes of the dead: how a healed partition is noticed
+export const probesInFlightMax = 16;
+export const notifiesMax = 8; // neighbours' notifies that wait for the ring's current operation
+export const joinAskMax = 16; // members a joiner asks for the ring before it starts from the table
+export const ringRetryMs = 50; // after BUSY; plus as much again at random
+export const grantKeptMs = 600_000; // a granted id that nobody uses is free again
+export const grantRedirectsMax = 8;
+export const snapshotMs = 1_000; // table changes wait this long to share one write
 
 // Requests between gateway and node
 export const clockSkewMs = 15 * 60 * 1000; // S3's own limit
@@ -92,3 +105,32 @@ export const dutyMs = 1_000; // how often a node looks for slices that nobody le
 export const syncRoundsMax = 5; // until two replicas' digests agree
 export const syncPauseMs = 1_000; // between rounds
 export const checkerMs = 60_000; // how often a leader walks its slices for garbage
+
+// The hop between gateway and node
+export const replayWindowNumbers = 16_384; // numbers of one session a node remembers: more than are in flight; 2 KiB
+export const replaySessionsMax = 4_096; // gateway processes (at the edge many, short-lived) remembered at once: 8 MiB
+export const callArgumentsBytesMax = 2 * MiB; // JSON arguments of one call; completeUpload with 10,000 parts is 0.7 MiB
+export const callHeaderBytesMax = 64 * KiB; // all headers of one request; an upload's arguments are about 20 KiB at most
+export const callReplyBytesMax = 16 * MiB; // JSON of one reply or head; 1,000 listed entries with full metadata are 5 MiB
+export const heldBodyBytesMax = 64 * KiB; // an upload up to this size is held by the gateway, so that another node can take it
+export const resumesMax = 8; // of one download, each on another replica or after a pause
+export const upstreamAttemptsMax = 4; // nodes tried for one request
+export const membersRefreshMs = 3_000; // age at which a gateway asks for the member table again
+export const membersTimeoutMs = 1_000;
+export const connectTimeoutMs = 1_000; // then the next node
+export const readHeadTimeoutMs = 5_000; // a read's first attempts; reads can be repeated freely
+export const callHeadTimeoutMs = operationDeadlineMs + 5_000; // a node's own deadline, and the way
+export const bodyIdleTimeoutMs = 30_000; // a node that sends nothing for so long in the middle of a body is left
+export const avoidMinMs = 1_000; // a node that failed is asked last for so long, doubling
+export const avoidMaxMs = 30_000;
+export const clientOrdersMax = 1_000; // clients whose order of nodes a gateway remembers
+export const closeGraceMs = 5_000; // a closing server lets requests under way finish for so long
+
+// Peer link
+export const streamsPerLinkMax = 512; // each may hold a window of bytes on both ends
+export const linkStreamAheadBytes = 512 * KiB; // stream bytes in a socket's queue: calls wait behind no more than this
+export const linkBacklogBytesMax = 64 * MiB; // unsent bytes of one link; a peer that reads nothing is cut off here
+export const linkDialTimeoutMs = 3_000; // TCP, TLS and hello together; a call's own time-out is usually shorter
+export const linkSilentMs = 5_000; // a call timed out and nothing was heard for this long: dial anew
+export const linkCloseMs = 500; // what is written may still leave; then the socket is destroyed
+export const linksMax = 2_048; // sockets that peers may open to this node

@@ -1,0 +1,28 @@
+// GET and HEAD of an object: one linearizable read of its register, which brings a small body along; a large one is
+// streamed from its blocks.
+import { RingstowError } from "../../shared/errors.ts";
+import { type GetRequest, type GetResult } from "../../shared/object-service.ts";
+import { objectAddress } from "./addresses.ts";
+import { evaluateRead } from "./conditions.ts";
+import { type Context } from "./context.ts";
+import { segmentsOf } from "./segments.ts";
+import { sendBody } from "./send-body.ts";
+import { resolveSpan } from "./span.ts";
+
+/** Throws NoSuchKey, PreconditionFailed or InvalidRange; the body throws when it cannot go on. */
+export async function get(context: Context, request: GetRequest): Promise<GetResult> {
+  const at = objectAddress(request.bucket, request.key, context.sliceBits);
+  const { value, body: inline } = await context.index.read(at, { body: !request.headOnly });
+  const entry = value?.kind === "object" ? value.chain.entries[0] : undefined;
+  if (!entry) throw new RingstowError("NoSuchKey");
+  if (evaluateRead(entry, request.conditions) === "notModified") {
+    return { type: "notModified", entry };
+  }
+  const span = resolveSpan(entry, request);
+  const body = request.headOnly
+    ? noBytes()
+    : sendBody(context, segmentsOf(context, at, entry, span, inline), span.to - span.from);
+  return { type: "object", entry, ...span, body };
+}
+
+async function* noBytes(): AsyncGenerator<Uint8Array, void, void> {}

@@ -1,0 +1,42 @@
+// PUT of an object: one pass over the body, then one register operation that decides. No lock is held meanwhile.
+import { assert } from "../../shared/errors.ts";
+import { type ByteStream, type PutRequest, type PutResult } from "../../shared/object-service.ts";
+import { type NewEntry } from "../../shared/records.ts";
+import { objectAddress } from "./addresses.ts";
+import { BodyReader } from "./body-reader.ts";
+import { checkPrecondition, hasPrecondition } from "./conditions.ts";
+import { type Context, readChain } from "./context.ts";
+import { commitStaged, stageBody } from "./stage-body.ts";
+
+/** Throws the body's errors, NoSuchKey or PreconditionFailed, NoSuchBucket, BlockDisowned, Unavailable. */
+export async function put(
+  context: Context,
+  request: PutRequest,
+  body: ByteStream,
+): Promise<PutResult> {
+  const at = objectAddress(request.bucket, request.key, context.sliceBits);
+  const reader = new BodyReader(body, request.body, context.digest);
+  if (hasPrecondition(request.precondition)) {
+    // Spares a client from sending a body in vain; the commit decides for good.
+    const chain = await readChain(context, at);
+    checkPrecondition(chain?.entries[0], request.precondition);
+  }
+  const staged = await stageBody(context, at, reader);
+  const entry: NewEntry = {
+    headers: request.headers,
+    metadata: request.metadata,
+    size: reader.length,
+    etag: reader.etag,
+    body: staged.ref,
+  };
+  const result = await commitStaged(
+    context,
+    at,
+    { type: "commit", entry, precondition: request.precondition },
+    staged,
+    request.requestId,
+  );
+  assert(result.type === "committed", "a commit answers that it is committed");
+  const { etag, version, lastModifiedMs } = result;
+  return { etag, version, lastModifiedMs };
+}
