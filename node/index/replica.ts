@@ -2,7 +2,12 @@
 // Invariants: nothing is answered before it is durable; a promise never falls; a register's version never falls;
 // READREG answers only under exactly the promised ballot, and only after every write accepted before is durable.
 import { type VoterId } from "../../shared/ids.ts";
-import { electionKeysMax, scanRowsMax, syncRowsMax } from "../../shared/limits.ts";
+import {
+  electionKeysMax,
+  promiseNamesBytesMax,
+  scanRowsMax,
+  syncRowsMax,
+} from "../../shared/limits.ts";
 import { type Refusal, type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import {
@@ -35,6 +40,8 @@ interface SliceState {
   promised: Ballot;
   /** Ends when all writes accepted so far are durable (or have failed). */
   written: Promise<void>;
+  /** Writes accepted and not ended. */
+  writing: number;
   /** Grows with every accepted write; digests are cached by it. */
   changes: number;
 }
@@ -67,8 +74,6 @@ export interface ReplicaOptions {
   readonly viewOf: (slice: Slice) => View;
   readonly faults?: IndexFaults | undefined;
 }
-
-const ignore = (): void => undefined;
 
 export class Replica {
   readonly #store: Store;
@@ -105,6 +110,11 @@ export class Replica {
     return this.#state(slice).changes;
   }
 
+  /** Whether all writes of a slice are durable. */
+  quiet(slice: Slice): boolean {
+    return this.#state(slice).writing === 0;
+  }
+
   async prepare(claims: readonly { slice: Slice; ballot: Ballot }[]): Promise<PrepareReply[]> {
     const writes: StoreWrite[] = [];
     const taken: { slice: Slice; state: SliceState; ballot: Ballot }[] = [];
@@ -122,13 +132,15 @@ export class Replica {
       taken.map(({ state }) => state),
     );
     await durable;
-    return Promise.all(
-      claims.map(async ({ slice }, i) => {
-        const refused = replies[i];
-        if (refused) return refused;
-        return { ok: true as const, keys: await this.#allNames(slice) };
-      }),
-    );
+    let budget = promiseNamesBytesMax;
+    const answers: PrepareReply[] = [];
+    for (const [i, { slice }] of claims.entries()) {
+      const refused = replies[i];
+      const names = refused || budget <= 0 ? undefined : await this.#allNames(slice);
+      for (const name of names ?? []) budget -= name.length;
+      answers.push(refused ?? { ok: true, keys: names });
+    }
+    return answers;
   }
 
   async accept(
@@ -145,7 +157,7 @@ export class Replica {
       writes.push(this.#metaWrite(slice, state));
     }
     const before = state.written;
-    await this.#store_(slice, state, registers, writes, before);
+    await this.#keep(slice, state, registers, writes, before);
     return { ok: true };
   }
 
@@ -254,7 +266,7 @@ export class Replica {
       (register) =>
         this.#faults.syncIgnoresPromise === true || ballotOf(register.version) >= state.promised,
     );
-    await this.#store_(slice, state, allowed, [], state.written);
+    await this.#keep(slice, state, allowed, [], state.written);
     return registers
       .filter((register) => register.version > this.#read(slice, register.key, "version").version)
       .map((register) => register.key);
@@ -273,6 +285,7 @@ export class Replica {
         votes: view.members.includes(this.#voter),
         promised: meta?.promised ?? NO_BALLOT,
         written: Promise.resolve(),
+        writing: 0,
         changes: 0,
       };
       this.#slices.set(slice, state);
@@ -294,7 +307,7 @@ export class Replica {
   }
 
   /** Adds the registers that are newer than ours to a batch, writes it, and waits until it is durable. */
-  async #store_(
+  async #keep(
     slice: Slice,
     state: SliceState,
     registers: readonly StoredRegister[],
@@ -330,9 +343,13 @@ export class Replica {
   #write(writes: readonly StoreWrite[], states: readonly SliceState[]): Promise<void> {
     if (writes.length === 0) return Promise.resolve();
     const durable = this.#store.write(writes);
-    const ended = durable.then(ignore, ignore);
+    const done = (): void => {
+      for (const state of states) state.writing--;
+    };
+    const ended = durable.then(done, done);
     for (const state of states) {
       state.changes++;
+      state.writing++;
       // The store ends batches in the order of the calls, so the newest one is the last to end.
       state.written = ended;
     }

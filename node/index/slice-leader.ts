@@ -15,7 +15,9 @@ import {
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Ballot, NO_VERSION, type Version, makeVersion } from "../../shared/versions.ts";
-import { type Clock } from "../ports.ts";
+import { type Clock, type Log } from "../ports.ts";
+import { Gates } from "./gates.ts";
+import { Leases } from "./leases.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type MemberLink } from "./member-link.ts";
 import { NotLeader, type Question, askQuorum } from "./quorum.ts";
@@ -55,13 +57,6 @@ interface Touched {
   readonly body?: Uint8Array | undefined;
 }
 
-interface Gate {
-  /** Writes that passed the gate and are not decided yet. */
-  passing: number;
-  closing: boolean;
-  passed: (() => void) | undefined;
-}
-
 export interface SliceLeaderOptions {
   readonly slice: Slice;
   readonly ballot: Ballot;
@@ -70,6 +65,9 @@ export interface SliceLeaderOptions {
   readonly names: ReadonlySet<string> | undefined;
   readonly link: MemberLink;
   readonly clock: Clock;
+  readonly log: Log;
+  /** A random id for the leader's own operations. */
+  readonly newRequestId: () => RequestId;
   readonly faults?: IndexFaults | undefined;
   /** A member missed writes that were decided without it. */
   readonly onMissed: (slice: Slice, member: VoterId) => void;
@@ -85,7 +83,8 @@ export class SliceLeader {
   readonly #quorum: number;
   readonly #settled = new Map<string, Touched>();
   readonly #lines = new Map<string, { tail: Promise<unknown>; length: number }>();
-  readonly #gates = new Map<BucketId, Gate>();
+  readonly #gates = new Gates();
+  readonly #leases: Leases;
   #names: Set<string> | undefined;
   #sequence = 0;
   #deposed = false;
@@ -99,6 +98,7 @@ export class SliceLeader {
     this.members = options.members;
     this.#quorum = options.faults?.smallQuorum === true ? 1 : majorityOf(options.members.length);
     this.#names = options.names && new Set(options.names);
+    this.#leases = new Leases(options.clock, (key, fence) => this.#expire(key, fence));
   }
 
   get deposed(): boolean {
@@ -110,6 +110,7 @@ export class SliceLeader {
     if (this.#deposed) return;
     this.#deposed = true;
     this.#settled.clear();
+    this.#leases.clear();
     this.#options.onDeposed(this);
   }
 
@@ -122,7 +123,7 @@ export class SliceLeader {
   ): Promise<RegisterResult> {
     return this.#inLine(key, async () => {
       if (operation.type === "setGate" && !operation.open) {
-        return this.#closeGate(bucketOf(key), () => this.#run(key, operation, requestId, body));
+        return this.#gates.close(bucketOf(key), () => this.#run(key, operation, requestId, body));
       }
       if (!needsOpenGate(operation)) return this.#run(key, operation, requestId, body);
       return this.#throughGate(bucketOf(key), () => this.#run(key, operation, requestId, body));
@@ -189,6 +190,9 @@ export class SliceLeader {
     }
     if (!step.changed) {
       await this.#assure(key, touched);
+      if (operation.type === "renew" && step.result.type === "granted") {
+        this.#leases.renew(key, step.result.fence, step.result.leaseMs);
+      }
       return step.result;
     }
     const kept = this.#keptAnswers(touched);
@@ -259,6 +263,7 @@ export class SliceLeader {
     });
     const settled: Touched = { version, state, text, answeredAt, settled: true };
     this.#settled.set(key, settled);
+    this.#leases.follow(key, state);
     if (this.#settled.size > settledCacheMax) {
       this.#settled.delete(this.#settled.keys().next().value!);
     }
@@ -350,6 +355,14 @@ export class SliceLeader {
     if (this.#deposed) throw new NotLeader("Another leader was elected");
   }
 
+  /** A lease ran out: unlock. When this leader is over, the next one restarts the lease. */
+  #expire(key: RegisterKey, fence: number): void {
+    const requestId = this.#options.newRequestId();
+    this.execute(key, { type: "expire", fence }, requestId, undefined).catch((error: unknown) => {
+      this.#options.log.warn("Cannot end a lease", { key, fence, error: String(error) });
+    });
+  }
+
   // ------------------------------------------------------------------ order
 
   /** One operation at a time on a register, in the order of arrival. */
@@ -370,53 +383,17 @@ export class SliceLeader {
     }
   }
 
-  // ------------------------------------------------------------------ gates
-
+  /** Passes the bucket's gate, which must be settled open. */
   async #throughGate<T>(bucket: BucketId, work: () => Promise<T>): Promise<T> {
     const key = registerKey("gate", bucket, "");
     let touched = await this.#touch(key);
     if (!touched.settled) {
       touched = await this.#inLine(key, async () => this.#assure(key, await this.#touch(key)));
     }
-    const gate = this.#gate(bucket);
-    // From here to `passing++` nothing waits: a gate that closes meanwhile is seen.
+    // From here to the passing nothing waits: a gate that closed meanwhile is seen.
     touched = this.#settled.get(key) ?? touched;
-    if (gate.closing) throw new RingstowError("SlowDown", "The bucket is being deleted");
-    if (!isOpen(touched.state.value)) {
-      await this.#confirm();
-      throw new RingstowError("NoSuchBucket");
-    }
-    gate.passing++;
-    try {
-      return await work();
-    } finally {
-      gate.passing--;
-      if (gate.passing === 0) gate.passed?.();
-    }
-  }
-
-  async #closeGate<T>(bucket: BucketId, work: () => Promise<T>): Promise<T> {
-    const gate = this.#gate(bucket);
-    gate.closing = true;
-    try {
-      if (gate.passing > 0) {
-        await new Promise<void>((passed) => {
-          gate.passed = passed;
-        });
-      }
-      return await work();
-    } finally {
-      gate.closing = false;
-      gate.passed = undefined;
-    }
-  }
-
-  #gate(bucket: BucketId): Gate {
-    let gate = this.#gates.get(bucket);
-    if (!gate) {
-      gate = { passing: 0, closing: false, passed: undefined };
-      this.#gates.set(bucket, gate);
-    }
-    return gate;
+    if (isOpen(touched.state.value)) return this.#gates.through(bucket, work);
+    await this.#confirm();
+    throw new RingstowError("NoSuchBucket");
   }
 }

@@ -1,0 +1,169 @@
+// Anti-entropy: a replica pulls what it missed from the others. It runs when this node starts, when a member comes
+// back, and when a leader says that writes were decided without us: never as idle traffic.
+// A newer version below our promise is not taken (it could be an undecided write); its key is settled by the leader.
+import { type NodeId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
+import { prepareTimeoutMs, syncPauseMs, syncRoundsMax } from "../../shared/limits.ts";
+import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
+import { type Slice } from "../../shared/slices.ts";
+import { type Clock, type Log, type Peer, TransportError } from "../ports.ts";
+import { type Peers } from "../peers.ts";
+import { type Route } from "../route/types.ts";
+import { type Replica } from "./replica.ts";
+import { type SliceDigests } from "./slice-digests.ts";
+import { type RegisterKey } from "./types.ts";
+
+const SLICES_A_CALL = 512;
+const KEYS_A_CALL = 64;
+
+export interface SynchroniserOptions {
+  readonly replica: Replica;
+  readonly digests: SliceDigests;
+  readonly peers: Peers;
+  readonly route: Pick<Route, "live" | "peer" | "onChange" | "self">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly slices: number;
+  /** Makes the leader write the register again under its ballot, to all members. */
+  readonly readByLeader: (slice: Slice, key: RegisterKey) => Promise<StoredRegister>;
+}
+
+export class Synchroniser {
+  readonly #options: SynchroniserOptions;
+  readonly #running = new Map<NodeId, { again: boolean }>();
+  readonly #missed = new Map<NodeId, Set<Slice>>();
+  #unsubscribe: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(options: SynchroniserOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { route } = this.#options;
+    this.#unsubscribe = route.onChange((member, previous) => {
+      const back =
+        member.state === "alive" &&
+        previous !== undefined &&
+        (previous.state !== "alive" || previous.incarnation !== member.incarnation);
+      if (back && member.id !== route.self.id) this.syncWith(member.id);
+    });
+    for (const member of route.live()) if (member.id !== route.self.id) this.syncWith(member.id);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#unsubscribe?.();
+  }
+
+  /** Pulls from a node what it has and we lack. One run a node at a time; a call during a run makes another. */
+  syncWith(node: NodeId): void {
+    const running = this.#running.get(node);
+    if (running) {
+      running.again = true;
+      return;
+    }
+    if (this.#stopped) return;
+    const run = { again: false };
+    this.#running.set(node, run);
+    this.#syncRounds(node)
+      .catch((error: unknown) => {
+        // The node went away: its return starts us again.
+        if (!(error instanceof TransportError)) {
+          this.#options.log.warn("Cannot synchronise", { node, error: String(error) });
+        }
+      })
+      .finally(() => {
+        this.#running.delete(node);
+        if (run.again) this.syncWith(node);
+      });
+  }
+
+  /** A member missed a write that this node's leader decided: tell it, again and again until it heard. */
+  tellBehind(slice: Slice, member: VoterId): void {
+    const node = nodeOfVoter(member);
+    const missed = this.#missed.get(node);
+    if (missed) {
+      missed.add(slice);
+      return;
+    }
+    this.#missed.set(node, new Set([slice]));
+    this.#tellLater(node);
+  }
+
+  #tellLater(node: NodeId): void {
+    this.#options.clock.after(syncPauseMs, () => {
+      const slices = [...(this.#missed.get(node) ?? [])];
+      if (this.#stopped || slices.length === 0) return;
+      const peer = this.#options.route.peer(node);
+      const told = peer
+        ? this.#options.peers.call(peer, "index.behind", { slices }, prepareTimeoutMs)
+        : Promise.reject(new TransportError("unreachable", "address unknown"));
+      told.then(
+        () => {
+          const missed = this.#missed.get(node);
+          for (const slice of slices) missed?.delete(slice);
+          if (missed?.size === 0) this.#missed.delete(node);
+          else this.#tellLater(node);
+        },
+        () => this.#tellLater(node),
+      );
+    });
+  }
+
+  async #syncRounds(node: NodeId): Promise<void> {
+    for (let round = 0; round < syncRoundsMax && !this.#stopped; round++) {
+      const peer = this.#options.route.peer(node);
+      if (!peer) return;
+      const differing = await this.#differing(node, peer);
+      if (differing.length === 0) return;
+      for (const slice of differing) await this.#pull(slice, peer);
+      await new Promise<void>((again) => void this.#options.clock.after(syncPauseMs, again));
+    }
+  }
+
+  async #differing(node: NodeId, peer: Peer): Promise<Slice[]> {
+    const { replica, digests, peers, slices } = this.#options;
+    const shared: Slice[] = [];
+    for (let number = 0; number < slices; number++) {
+      const slice = number as Slice;
+      const members = replica.viewOf(slice).members;
+      if (replica.votesIn(slice) && members.some((voter) => nodeOfVoter(voter) === node)) {
+        shared.push(slice);
+      }
+    }
+    const differing: Slice[] = [];
+    for (let at = 0; at < shared.length; at += SLICES_A_CALL) {
+      const part = shared.slice(at, at + SLICES_A_CALL);
+      const theirs = await peers.call(
+        peer,
+        "index.digests",
+        { slices: part },
+        prepareTimeoutMs * 10,
+      );
+      for (const [i, slice] of part.entries()) {
+        if (theirs[i] !== (await digests.of(slice))) differing.push(slice);
+      }
+    }
+    return differing;
+  }
+
+  async #pull(slice: Slice, peer: Peer): Promise<void> {
+    const { replica, peers } = this.#options;
+    let after = "";
+    for (;;) {
+      const page = await peers.call(peer, "index.versions", { slice, after }, prepareTimeoutMs);
+      const newer = page.rows.filter(
+        ({ key, version }) => version > replica.read(slice, key, "version").version,
+      );
+      for (let at = 0; at < newer.length; at += KEYS_A_CALL) {
+        const keys = newer.slice(at, at + KEYS_A_CALL).map(({ key }) => key);
+        const fetched = await peers.call(peer, "index.fetch", { slice, keys }, prepareTimeoutMs);
+        const refused = await replica.sync(slice, fetched.epoch, fetched.registers);
+        for (const key of refused) await this.#options.readByLeader(slice, key as RegisterKey);
+      }
+      const last = page.rows.at(-1);
+      if (!page.more || !last) return;
+      after = last.key;
+    }
+  }
+}
