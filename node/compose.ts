@@ -1,0 +1,122 @@
+// Builds a node from its ports: the three modules, the coordinator over them, and what this node answers to peers.
+// No I/O here: the simulator builds its nodes with the same function.
+import { type NodeStatus } from "../shared/protocol/node.ts";
+import { parseRequestId, toHex } from "../shared/ids.ts";
+import { type NodeConfig } from "./config.ts";
+import { type Data } from "./data/types.ts";
+import { createData } from "./data/create-data.ts";
+import { createIndex } from "./index/create-index.ts";
+import { type IndexFaults } from "./index/faults.ts";
+import { type Index } from "./index/types.ts";
+import { type ObjectModule, createObjectService } from "./object/object-service.ts";
+import { Peers } from "./peers.ts";
+import { type Ports } from "./ports.ts";
+import { createRoute } from "./route/route.ts";
+import { type Route } from "./route/types.ts";
+
+export interface RingstowNode {
+  readonly route: Route;
+  readonly index: Index;
+  readonly data: Data;
+  readonly object: ObjectModule;
+  status(): Promise<NodeStatus>;
+  /** What `peer` says of itself, for `ringstow status`. */
+  statusOf(peer: { address: string }): Promise<NodeStatus>;
+  start(): Promise<void>;
+  /** Ends the node's work; the ports are the caller's to close afterwards. */
+  stop(): Promise<void>;
+}
+
+export interface ComposeOptions {
+  /** Test-only switches that break one rule of the protocol each. */
+  readonly faults?: IndexFaults | undefined;
+}
+
+const statusTimeoutMs = 3_000;
+
+export function composeNode(
+  config: NodeConfig,
+  ports: Ports,
+  options: ComposeOptions = {},
+): RingstowNode {
+  const { clock, chance, store, blocks, transport, digest, log } = ports;
+  const peers = new Peers(transport);
+  const route = createRoute({ config, clock, chance, store, peers, log });
+  const index = createIndex({
+    config,
+    clock,
+    chance,
+    store,
+    digest,
+    log,
+    peers,
+    route,
+    faults: options.faults,
+    freeGarbage: (at, chain) => object.freeGarbage(at, chain),
+  });
+  const data = createData({
+    config,
+    clock,
+    chance,
+    store,
+    blocks,
+    digest,
+    peers,
+    route,
+    log,
+    owners: {
+      disown: async (owner, block) => {
+        const requestId = parseRequestId(toHex(chance.bytes(16)));
+        const result = await index.execute(owner, { type: "disown", block }, { requestId });
+        return result.type === "referenced" ? "referenced" : "disowned";
+      },
+    },
+  });
+  const object: ObjectModule = createObjectService({
+    config,
+    clock,
+    chance,
+    digest,
+    index,
+    data,
+    route,
+    log,
+  });
+  const startedMs = clock.monotonicMs();
+
+  const status = async (): Promise<NodeStatus> => {
+    const [counts, usage] = await Promise.all([index.counts(), data.usage()]);
+    return {
+      id: config.id,
+      zone: config.zone,
+      url: config.url,
+      incarnation: config.incarnation,
+      upMs: Math.round(clock.monotonicMs() - startedMs),
+      arcShare: route.arcShare(config.id),
+      ...usage,
+      ...counts,
+    };
+  };
+  peers.onCall("node.status", status);
+
+  return {
+    route,
+    index,
+    data,
+    object,
+    status,
+    statusOf: (peer) => peers.call(peer, "node.status", {}, statusTimeoutMs),
+    async start() {
+      transport.serve(peers.handlers());
+      await route.start();
+      await index.start();
+      await data.start();
+    },
+    async stop() {
+      await object.stop();
+      await data.stop();
+      await index.stop();
+      await route.stop();
+    },
+  };
+}
