@@ -1,6 +1,6 @@
 // What every part of the coordinator needs, and the few steps they all take.
 import { type RequestId, parseRequestId, toHex } from "../../shared/ids.ts";
-import { type NewEntry } from "../../shared/records.ts";
+import { type Entry, type NewEntry } from "../../shared/records.ts";
 import { type Data } from "../data/types.ts";
 import { type Chain, type Index, type RegisterAddress } from "../index/types.ts";
 import { type Chance, type Clock, type Digest, type Log } from "../ports.ts";
@@ -31,6 +31,11 @@ export function freshRequestId(context: Context): RequestId {
 export async function readChain(context: Context, at: RegisterAddress): Promise<Chain | undefined> {
   const { value } = await context.index.read(at, { body: false });
   return value?.kind === "object" ? value.chain : undefined;
+}
+
+/** An entry as gateways need it: up to 10,000 parts stay behind, or a list of large objects would not fit a reply. */
+export function withoutParts(entry: Entry): Entry {
+  return entry.body.kind === "parts" ? { ...entry, body: { ...entry.body, parts: [] } } : entry;
 }
 
 /** Sendings of parts that a chain's entries name: no clean-up may touch them. */

@@ -4,7 +4,7 @@ import { RingstowError } from "../../shared/errors.ts";
 import { type GetRequest, type GetResult } from "../../shared/object-service.ts";
 import { objectAddress } from "./addresses.ts";
 import { evaluateRead } from "./conditions.ts";
-import { type Context } from "./context.ts";
+import { type Context, withoutParts } from "./context.ts";
 import { segmentsOf } from "./segments.ts";
 import { sendBody } from "./send-body.ts";
 import { resolveSpan } from "./span.ts";
@@ -16,13 +16,13 @@ export async function get(context: Context, request: GetRequest): Promise<GetRes
   const entry = value?.kind === "object" ? value.chain.entries[0] : undefined;
   if (!entry) throw new RingstowError("NoSuchKey");
   if (evaluateRead(entry, request.conditions) === "notModified") {
-    return { type: "notModified", entry };
+    return { type: "notModified", entry: withoutParts(entry) };
   }
   const span = resolveSpan(entry, request);
   const body = request.headOnly
     ? noBytes()
     : sendBody(context, segmentsOf(context, at, entry, span, inline), span.to - span.from);
-  return { type: "object", entry, ...span, body };
+  return { type: "object", entry: withoutParts(entry), ...span, body };
 }
 
 async function* noBytes(): AsyncGenerator<Uint8Array, void, void> {}

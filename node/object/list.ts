@@ -5,7 +5,7 @@ import { type Entry } from "../../shared/records.ts";
 import { compareUtf8 } from "../../shared/utf8.ts";
 import { type RegisterKey, nameOf, registerKey } from "../index/types.ts";
 import { type KeyRange, bucketSlices, justAfter, rangeOf } from "./addresses.ts";
-import { type Context } from "./context.ts";
+import { type Context, withoutParts } from "./context.ts";
 import { MergedScan } from "./merged-scan.ts";
 
 /** Objects without a committed state (uploads under way, garbage) are not listed. */
@@ -30,7 +30,7 @@ export async function list(context: Context, request: ListRequest): Promise<List
     const key = nameOf(row.key);
     const common = commonPrefixOf(key, prefix, delimiter);
     if (common === undefined) {
-      entries.push({ key, entry });
+      entries.push({ key, entry: withoutParts(entry) });
       last = { after: key, afterPrefix: false };
       scan.advance();
     } else {
