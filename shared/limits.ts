@@ -124,6 +124,7 @@ export const bodyIdleTimeoutMs = 30_000; // a node that sends nothing for so lon
 export const avoidMinMs = 1_000; // a node that failed is asked last for so long, doubling
 export const avoidMaxMs = 30_000;
 export const clientOrdersMax = 1_000; // clients whose order of nodes a gateway remembers
+export const nodePoolsMax = 1_000; // nodes a gateway keeps connections to
 export const closeGraceMs = 5_000; // a closing server lets requests under way finish for so long
 
 // Peer link
@@ -134,3 +135,29 @@ export const linkDialTimeoutMs = 3_000; // TCP, TLS and hello together; a call's
 export const linkSilentMs = 5_000; // a call timed out and nothing was heard for this long: dial anew
 export const linkCloseMs = 500; // what is written may still leave; then the socket is destroyed
 export const linksMax = 2_048; // sockets that peers may open to this node
+export const bucketPagesMax = 100; // pages of all owners' buckets read for one ListBuckets
+export const slowAnswerMs = 5_000; // then headers and a space now and then keep a slow Complete or Copy alive
+
+// Block copies between nodes
+export const forwardStallMs = 2_000; // a next node that takes no bytes for so long is dropped from the line
+export const forwardStallPerHopMs = 500; // more for each node behind it, so that the one nearest to the fault drops it first
+export const pipelineOpenTimeoutMs = 1_000; // then the node after it is asked
+export const pipelineIdleMs = 120_000; // a line that brings no bytes for so long is given up, with its temporary file
+export const pipelineWritesMax = 256; // blocks a node receives, or uploads, at once: about 1.5 MiB of buffers each
+export const copyDurableTimeoutMs = 5_000; // from the last byte to the report of a copy: 64 MiB at 13 MB/s
+export const replaceRoundsMax = 3; // rounds of replacement nodes for copies of one block that failed
+export const replaceDeadlineMs = 15_000; // of one block, below operationDeadlineMs
+export const nodeAvoidMs = 10_000; // a node that failed a copy or a read is asked last for so long
+export const readsServedMax = 1_024; // block reads a node serves to peers at once
+export const readStallMs = 2_000; // a replica that sends nothing for so long is left
+export const readTriesMax = 2; // per replica, without a byte in between
+export const readServeIdleMs = 300_000; // a reader that takes nothing for so long must open again
+export const headSamplesMax = 256; // waits for a replica's head that the hedge delay is computed from
+export const headSampleMs = 60_000;
+export const discardTimeoutMs = 1_000; // best effort: leases cover the rest
+export const deleteTimeoutMs = 10_000;
+export const deleteBatchMax = 64; // blocks in one call
+export const sweepMs = 60 * 60 * 1000; // a twenty-fourth of the lease
+export const sweepPageRows = 200;
+export const announceMs = 10_000; // of free space
+export const announceChangeBytes = 256 * MiB; // written or deleted since: announced at once

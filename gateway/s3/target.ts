@@ -1,5 +1,6 @@
 // The request target, read from the raw bytes: no URL parser stands between the client's signature and ours, because
 // URL parsers drop dot segments and turn "+" into a space. Path: strict-encode(decode(path)) once (SigV4 for S3).
+import { targetBytesMax } from "../../shared/limits.ts";
 import { S3Error } from "./errors.ts";
 
 export interface Target {
@@ -51,6 +52,7 @@ function invalid(raw: string): S3Error {
 
 /** Splits and decodes a raw target. Throws InvalidURI when it is not percent-encoded UTF-8. */
 export function parseTarget(raw: string): Target {
+  if (raw.length > targetBytesMax) throw invalid(raw);
   // An absolute form ("GET http://host/path") names the same path.
   const target = raw.startsWith("/") ? raw : raw.replace(/^[a-z]+:\/\/[^/?]*/iu, "");
   const mark = target.indexOf("?");

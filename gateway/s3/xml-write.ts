@@ -5,7 +5,10 @@ export type Xml = string & { readonly xml: true };
 
 export const S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-const SPECIAL = /[&<>"'\u0000-\u001f\u007f-\u009f\ufffe\uffff]/gu;
+/** Must be the first bytes of a document. */
+export const XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n';
+
+const SPECIAL = /[&<>"'\p{Cc}\ufffe\uffff]/gu;
 const NAMED: Readonly<Record<string, string>> = {
   "&": "&amp;",
   "<": "&lt;",
@@ -24,23 +27,23 @@ export function escapeXml(text: string): Xml {
 
 export type XmlContent = string | number | boolean | undefined | readonly XmlElement[];
 /** Name and content; undefined content leaves the element out. A string is escaped. */
-export type XmlElement = readonly [name: string, content: XmlContent];
+export type XmlElement = readonly [name: string, content: XmlContent, attributes?: string];
 
-/** One element with everything in it. Names are the caller's constants and are not escaped. */
-export function element([name, content]: XmlElement): Xml {
+/** One element with everything in it. Names and attributes are the caller's constants and are not escaped. */
+export function element([name, content, attributes]: XmlElement): Xml {
   if (content === undefined) return "" as Xml;
+  const opening = attributes === undefined ? `<${name}>` : `<${name} ${attributes}>`;
   if (typeof content === "object") {
     let inner = "";
     for (const child of content) inner += element(child);
-    return `<${name}>${inner}</${name}>` as Xml;
+    return `${opening}${inner}</${name}>` as Xml;
   }
   const text = typeof content === "string" ? escapeXml(content) : String(content);
-  return `<${name}>${text}</${name}>` as Xml;
+  return `${opening}${text}</${name}>` as Xml;
 }
 
 /** A whole document; `namespace` "" for errors, which have none. */
 export function xmlDocument(root: string, content: XmlContent, namespace = S3_NAMESPACE): string {
-  const body = element([root, content]);
-  const attribute = namespace === "" ? "" : ` xmlns="${namespace}"`;
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}${attribute}${body.slice(root.length + 1)}`;
+  const attributes = namespace === "" ? undefined : `xmlns="${namespace}"`;
+  return XML_DECLARATION + element(attributes ? [root, content, attributes] : [root, content]);
 }

@@ -1,0 +1,150 @@
+// The S3 gateway as a Hono app: one handler for every request. It reads the raw target, finds the operation, checks
+// the signature, and calls the operation's handler; whatever is thrown becomes one XML error.
+import { type Context, Hono } from "hono";
+import { Authenticator } from "./auth/sigv4.ts";
+import { type Platform, type Upstream } from "./platform.ts";
+import { isBucketName } from "./s3/bucket-name.ts";
+import { BucketCache } from "./s3/bucket-cache.ts";
+import * as buckets from "./s3/buckets.ts";
+import { Call, type GatewayConfig } from "./s3/call.ts";
+import { copyObject, uploadPartCopy } from "./s3/copy.ts";
+import { deleteObjects } from "./s3/delete-objects.ts";
+import { errorResponse, isFault, S3Error, toS3Error } from "./s3/errors.ts";
+import { checkKey } from "./s3/headers.ts";
+import { listObjects, listObjectsV2 } from "./s3/listing.ts";
+import * as multipart from "./s3/multipart.ts";
+import * as objects from "./s3/objects.ts";
+import { type Operation, routeRequest } from "./s3/operation.ts";
+import { parseTarget } from "./s3/target.ts";
+
+export { type GatewayConfig } from "./s3/call.ts";
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  readonly platform: Platform;
+  readonly upstream: Upstream;
+}
+
+const HANDLERS: Record<Operation, (call: Call) => Promise<Response>> = {
+  ListBuckets: buckets.listBuckets,
+  CreateBucket: buckets.createBucket,
+  HeadBucket: buckets.headBucket,
+  DeleteBucket: buckets.deleteBucket,
+  GetBucketLocation: buckets.getBucketLocation,
+  GetBucketVersioning: buckets.getBucketVersioning,
+  GetBucketAcl: buckets.getBucketAcl,
+  GetBucketPolicy: buckets.getBucketPolicy,
+  GetObjectLockConfiguration: buckets.getObjectLockConfiguration,
+  ListObjects: listObjects,
+  ListObjectsV2: listObjectsV2,
+  ListMultipartUploads: multipart.listMultipartUploads,
+  DeleteObjects: deleteObjects,
+  GetObject: objects.getObject,
+  HeadObject: objects.getObject,
+  PutObject: objects.putObject,
+  CopyObject: copyObject,
+  DeleteObject: objects.deleteObject,
+  GetObjectAcl: objects.getObjectAcl,
+  CreateMultipartUpload: multipart.createMultipartUpload,
+  UploadPart: multipart.uploadPart,
+  UploadPartCopy: uploadPartCopy,
+  CompleteMultipartUpload: multipart.completeMultipartUpload,
+  AbortMultipartUpload: multipart.abortMultipartUpload,
+  ListParts: multipart.listParts,
+};
+
+/** The gateway. It keeps no state but caches; many can run side by side. */
+export function createGateway(options: GatewayOptions): Hono {
+  const gateway = new Gateway(options);
+  const app = new Hono();
+  app.all("*", (c) => gateway.answer(c));
+  return app;
+}
+
+class Gateway {
+  readonly #config: GatewayConfig;
+  readonly #platform: Platform;
+  readonly #upstream: Upstream;
+  readonly #authenticator: Authenticator;
+  readonly #buckets = new BucketCache();
+  /** Host of the public URL, with a port that is not the usual one. */
+  readonly #publicHost: string | undefined;
+  /** Buckets are its sub-domains; an IP address has none. */
+  readonly #domain: string | undefined;
+
+  constructor({ config, platform, upstream }: GatewayOptions) {
+    this.#config = config;
+    this.#platform = platform;
+    this.#upstream = upstream;
+    this.#authenticator = new Authenticator(config);
+    const url = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
+    this.#publicHost = url?.host;
+    this.#domain = url && /[a-z]/u.test(url.hostname.split(".").at(-1)!) ? url.hostname : undefined;
+  }
+
+  async answer(c: Context): Promise<Response> {
+    const responseId = this.#platform.randomId().slice(0, 16).toUpperCase();
+    const reportFault = (error: unknown): void => this.#report(error, responseId);
+    let resource = "/";
+    try {
+      const target = parseTarget(this.#platform.rawTarget(c));
+      resource = target.path;
+      const headers = c.req.raw.headers;
+      const hosts = this.#hostsOf(headers);
+      const route = routeRequest({
+        method: c.req.method,
+        path: target.path,
+        query: target.query,
+        copySource: headers.has("x-amz-copy-source"),
+        host: hosts[0]!,
+        domain: this.#domain,
+      });
+      const auth = await this.#authenticator.authenticate({
+        method: c.req.method,
+        target,
+        headers,
+        rawHeaders: () => this.#platform.rawHeaders?.(c),
+        hosts,
+        nowMs: this.#platform.wallMs(),
+      });
+      if (route.bucket !== "" && !isBucketName(route.bucket)) {
+        throw new S3Error("InvalidBucketName", undefined, { BucketName: route.bucket });
+      }
+      checkKey(route.key);
+      const service = this.#upstream.service({
+        ip: this.#platform.clientIp(c),
+        position: this.#platform.position(c),
+      });
+      const parts = { config: this.#config, platform: this.#platform, buckets: this.#buckets };
+      const call = new Call({
+        ...parts,
+        ...{ context: c, service, target, route, auth, responseId, reportFault },
+      });
+      return await HANDLERS[route.operation](call);
+    } catch (error) {
+      if (isFault(error)) reportFault(error);
+      const about = { resource, requestId: responseId, head: c.req.method === "HEAD" };
+      return errorResponse(toS3Error(error), about);
+    }
+  }
+
+  /** Names under which the client may have signed, the likeliest first. SDKs drop the usual ports, some do not. */
+  #hostsOf(headers: Headers): readonly string[] {
+    const hosts: string[] = [];
+    const add = (host: string | null | undefined): void => {
+      if (!host) return;
+      if (!hosts.includes(host)) hosts.push(host);
+      const bare = host.replace(/:(?:80|443)$/u, "");
+      if (!hosts.includes(bare)) hosts.push(bare);
+    };
+    if (this.#config.trustForwarded) add(headers.get("x-forwarded-host")?.split(",")[0]?.trim());
+    add(headers.get("host"));
+    add(this.#publicHost);
+    return hosts.length === 0 ? [""] : hosts;
+  }
+
+  #report(error: unknown, responseId: string): void {
+    if (this.#platform.reportFault) this.#platform.reportFault(error, responseId);
+    else console.error(`Cannot answer request ${responseId}:`, error);
+  }
+}

@@ -1,0 +1,150 @@
+// One S3 request on its way through its handler: what was asked, by whom, and the means to answer.
+import { sha256 } from "@noble/hashes/sha2.js";
+import { type Context } from "hono";
+import { RingstowError } from "../../shared/errors.ts";
+import { type RequestId, toHex } from "../../shared/ids.ts";
+import { type ByteStream, type ObjectService } from "../../shared/object-service.ts";
+import { type Bucket } from "../../shared/records.ts";
+import { type FindCredential } from "../auth/keys.ts";
+import { type Authenticated } from "../auth/sigv4.ts";
+import { type Platform } from "../platform.ts";
+import { type BucketCache } from "./bucket-cache.ts";
+import { S3Error } from "./errors.ts";
+import { type Route } from "./operation.ts";
+import { type Target } from "./target.ts";
+
+export interface GatewayConfig {
+  readonly region: string;
+  readonly credentials: FindCredential;
+  /** How clients reach this gateway; its host is signed, and buckets are its sub-domains. */
+  readonly publicUrl?: string | undefined;
+  /** Whether X-Forwarded-Host comes from a proxy of ours. */
+  readonly trustForwarded: boolean;
+  /** HMAC key of continuation tokens, the same on all gateways of a cluster. */
+  readonly tokenSecret: Uint8Array;
+}
+
+export interface CallParts {
+  readonly context: Context;
+  readonly config: GatewayConfig;
+  readonly platform: Platform;
+  readonly buckets: BucketCache;
+  readonly service: ObjectService;
+  readonly target: Target;
+  readonly route: Route;
+  readonly auth: Authenticated;
+  /** x-amz-request-id of the answer. */
+  readonly responseId: string;
+  /** Tells the operator of a fault that the client sees as InternalError. */
+  readonly reportFault: (error: unknown) => void;
+}
+
+const encoder = new TextEncoder();
+
+export class Call {
+  readonly config: GatewayConfig;
+  readonly service: ObjectService;
+  readonly target: Target;
+  readonly route: Route;
+  readonly auth: Authenticated;
+  readonly responseId: string;
+  readonly reportFault: (error: unknown) => void;
+  readonly headers: Headers;
+  readonly platform: Platform;
+  readonly #context: Context;
+  readonly #buckets: BucketCache;
+  #body: ByteStream | undefined;
+  #bodyTaken = false;
+
+  constructor(parts: CallParts) {
+    this.config = parts.config;
+    this.service = parts.service;
+    this.target = parts.target;
+    this.route = parts.route;
+    this.auth = parts.auth;
+    this.responseId = parts.responseId;
+    this.reportFault = parts.reportFault;
+    this.headers = parts.context.req.raw.headers;
+    this.platform = parts.platform;
+    this.#context = parts.context;
+    this.#buckets = parts.buckets;
+  }
+
+  /** A query parameter; undefined when it is not there. */
+  query(name: string): string | undefined {
+    return this.target.query.get(name);
+  }
+
+  /** Headers of an answer, with what every answer has. */
+  newHeaders(): Headers {
+    return new Headers({ "x-amz-request-id": this.responseId });
+  }
+
+  /**
+   * Names what this request does to the nodes. The same for an SDK's retries of one invocation, so that a write is
+   * done once; `part` sets apart the several writes of one request.
+   */
+  requestId(part = ""): RequestId {
+    const invocation = this.headers.get("amz-sdk-invocation-id");
+    if (invocation === null) return this.platform.randomId();
+    const { operation, bucket, key } = this.route;
+    const { accessKeyId } = this.auth;
+    const upload = `${this.query("uploadId") ?? ""}\n${this.query("partNumber") ?? ""}`;
+    const text = [accessKeyId, invocation, operation, bucket, key, upload, part].join("\n");
+    return toHex(sha256(encoder.encode(text)).subarray(0, 16)) as RequestId;
+  }
+
+  /** The request's bytes. Once a reader has begun there is no second attempt with them. */
+  body(): ByteStream {
+    const inner = (this.#body ??= this.platform.requestBody(this.#context));
+    return {
+      [Symbol.asyncIterator]: () => {
+        this.#bodyTaken = true;
+        return inner[Symbol.asyncIterator]();
+      },
+    };
+  }
+
+  /**
+   * Does work in a bucket. When the cached record turns out to be stale, once more with a fresh one, unless the
+   * body is gone: then the client must send again. Throws NoSuchBucket, AccessDenied, and what `work` throws.
+   */
+  async inBucket<T>(work: (bucket: Bucket) => Promise<T>, name = this.route.bucket): Promise<T> {
+    const cached = this.#buckets.get(name, this.platform.wallMs());
+    const bucket = cached ?? (await this.#load(name));
+    this.#authorise(bucket);
+    const takenBefore = this.#bodyTaken;
+    try {
+      return await work(bucket);
+    } catch (error) {
+      if (!(error instanceof RingstowError && error.code === "NoSuchBucket")) throw error;
+      this.#buckets.evict(bucket);
+      if (cached === undefined) throw error;
+      const fresh = await this.#load(name);
+      if (fresh.id === bucket.id) throw error;
+      this.#authorise(fresh);
+      if (this.#bodyTaken && !takenBefore) {
+        throw new RingstowError("Unavailable", `The bucket "${name}" was made anew; send again`);
+      }
+      return work(fresh);
+    }
+  }
+
+  rememberBucket(bucket: Bucket): void {
+    this.#buckets.set(bucket, this.platform.wallMs());
+  }
+
+  forgetBucket(bucket: Bucket): void {
+    this.#buckets.evict(bucket);
+  }
+
+  async #load(name: string): Promise<Bucket> {
+    const bucket = await this.service.getBucket({ name });
+    this.#buckets.set(bucket, this.platform.wallMs());
+    return bucket;
+  }
+
+  #authorise(bucket: Bucket): void {
+    if (bucket.owner !== this.auth.owner) throw new S3Error("AccessDenied");
+  }
+}

@@ -1,0 +1,123 @@
+// GET, HEAD, PUT and DELETE of one object.
+import { type GetResult } from "../../shared/object-service.ts";
+import { emptyAnswer } from "./answer.ts";
+import { planBody } from "./body-plan.ts";
+import { aclAnswer } from "./buckets.ts";
+import { type Call } from "./call.ts";
+import { readConditions, writePrecondition } from "./conditions.ts";
+import { S3Error } from "./errors.ts";
+import {
+  checkNewKey,
+  checkOverrides,
+  describedBy,
+  entryHeaders,
+  overrideHeaders,
+} from "./headers.ts";
+import { checkVersion, partNumber } from "./parameters.ts";
+import { parseRange } from "./range.ts";
+
+/** GET and HEAD: 200, 206 or 304. */
+export async function getObject(call: Call): Promise<Response> {
+  const { key, operation } = call.route;
+  const headOnly = operation === "HeadObject";
+  checkVersion(call.query("versionId"));
+  const part = partNumber(call);
+  const range = parseRange(call.headers.get("range"));
+  if (part !== undefined && call.headers.has("range")) {
+    throw new S3Error(
+      "InvalidRequest",
+      "Cannot specify both Range header and partNumber query parameter",
+    );
+  }
+  checkOverrides(call.target.query);
+  const result = await call.inBucket((bucket) =>
+    call.service.get({
+      bucket: { id: bucket.id, shards: bucket.shards },
+      key,
+      conditions: readConditions(call.headers),
+      range,
+      ifRange: call.headers.get("if-range") ?? undefined,
+      partNumber: part,
+      headOnly,
+    }),
+  );
+  return objectAnswer(call, result, headOnly);
+}
+
+function objectAnswer(call: Call, result: GetResult, headOnly: boolean): Response {
+  const headers = call.newHeaders();
+  entryHeaders(result.entry, headers);
+  if (result.type === "notModified") {
+    headers.delete("content-type");
+    return new Response(null, { status: 304, headers });
+  }
+  overrideHeaders(call.target.query, headers);
+  const { from, to, entry } = result;
+  headers.set("content-length", String(to - from));
+  if (result.partial && to > from) {
+    headers.set("content-range", `bytes ${from}-${to - 1}/${entry.size}`);
+  }
+  if (call.query("partNumber") !== undefined && result.partsCount !== undefined) {
+    headers.set("x-amz-mp-parts-count", String(result.partsCount));
+  }
+  const body = headOnly ? null : call.platform.toResponseBody(result.body, to - from);
+  return new Response(body, { status: result.partial ? 206 : 200, headers });
+}
+
+/** Everything that can be refused without the body is refused before it is read. */
+export async function putObject(call: Call): Promise<Response> {
+  const { key } = call.route;
+  checkNewKey(key);
+  const described = describedBy(call.headers);
+  const body = planBody(call.headers, call.auth.payload);
+  const precondition = writePrecondition(call.headers);
+  const requestId = call.requestId();
+  const result = await call.inBucket((bucket) =>
+    call.service.put(
+      {
+        bucket: { id: bucket.id, shards: bucket.shards },
+        key,
+        ...described,
+        body,
+        precondition,
+        requestId,
+      },
+      call.body(),
+    ),
+  );
+  const headers = call.newHeaders();
+  headers.set("etag", `"${result.etag}"`);
+  return emptyAnswer(call, 200, headers);
+}
+
+/** 204, also when there was nothing. */
+export async function deleteObject(call: Call): Promise<Response> {
+  checkVersion(call.query("versionId"));
+  const precondition = writePrecondition(call.headers);
+  const requestId = call.requestId();
+  const { key } = call.route;
+  await call.inBucket((bucket) =>
+    call.service.delete({
+      bucket: { id: bucket.id, shards: bucket.shards },
+      key,
+      precondition,
+      requestId,
+    }),
+  );
+  return emptyAnswer(call, 204);
+}
+
+/** The ACL of an object that exists. */
+export async function getObjectAcl(call: Call): Promise<Response> {
+  checkVersion(call.query("versionId"));
+  return call.inBucket(async (bucket) => {
+    const { key } = call.route;
+    await call.service.get({
+      bucket: { id: bucket.id, shards: bucket.shards },
+      key,
+      conditions: {},
+      headOnly: true,
+    });
+    return aclAnswer(call, bucket);
+  });
+}
