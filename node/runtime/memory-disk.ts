@@ -1,0 +1,115 @@
+// The disk of one simulated node: what survives when its process or its power goes. Stores and block files opened
+// on it (memory-store.ts, memory-blocks.ts) hold what is not yet synced themselves, so losing it needs no code.
+import { type BlockId } from "../../shared/ids.ts";
+import { assert, RingstowError } from "../../shared/errors.ts";
+import { compareUtf8 } from "../../shared/utf8.ts";
+import { type BlockSeal, type Row, type StoreRange, type StoreWrite } from "../ports.ts";
+
+export interface MemoryBlock extends BlockSeal {
+  readonly data: Uint8Array;
+}
+
+/** An opened store or block folder; stale when the disk lost power or was opened again since. */
+export interface MemoryLease {
+  /** Throws Unavailable when the power was lost, or `close` was called. */
+  check(action: string): void;
+  /** Whether the power went since this was opened: then nothing ever answers again. */
+  lost(): boolean;
+  close(): void;
+}
+
+const TiB = 2 ** 40;
+
+/** Holds rows and blocks that are durable. Rows are sorted by the UTF-8 bytes of their keys. */
+export class MemoryDisk {
+  readonly blocks = new Map<BlockId, MemoryBlock>();
+  /** Capacity in bytes; blocks use it up, rows do not. */
+  readonly totalBytes: number;
+  usedBytes = 0;
+  readonly #rows = new Map<string, Uint8Array>();
+  readonly #keys: string[] = [];
+  readonly #open = new Set<string>();
+  #life = 0;
+
+  constructor(options: { freeBytes?: number | undefined } = {}) {
+    this.totalBytes = options.freeBytes ?? TiB;
+  }
+
+  get freeBytes(): number {
+    return this.totalBytes - this.usedBytes;
+  }
+
+  /** The process died or the power went: what is not synced is lost, what is open is dead. Open again afterwards. */
+  powerLoss(): void {
+    this.#life++;
+    this.#open.clear();
+  }
+
+  /** Opens one part of the disk, "store" or "blocks", which only one process can use at a time. */
+  lease(part: "store" | "blocks"): MemoryLease {
+    if (this.#open.has(part)) {
+      throw new Error(`Cannot open the ${part} of a memory disk: another process uses it`);
+    }
+    this.#open.add(part);
+    const life = this.#life;
+    let closed = false;
+    const lost = (): boolean => this.#life !== life;
+    return {
+      lost,
+      check: (action) => {
+        if (lost()) throw new RingstowError("Unavailable", `Cannot ${action}: the power was lost`);
+        if (closed) throw new RingstowError("Unavailable", `Cannot ${action}: it is closed`);
+      },
+      close: () => {
+        if (!closed && !lost()) this.#open.delete(part);
+        closed = true;
+      },
+    };
+  }
+
+  row(key: string): Uint8Array | undefined {
+    return this.#rows.get(key);
+  }
+
+  rows(range: StoreRange): Row[] {
+    const found: Row[] = [];
+    for (let i = this.#position(range.from); i < this.#keys.length; i++) {
+      const key = this.#keys[i]!;
+      if (found.length >= range.limit || compareUtf8(key, range.to) >= 0) break;
+      found.push({ key, value: this.#rows.get(key)! });
+    }
+    return found;
+  }
+
+  apply(writes: readonly StoreWrite[]): void {
+    for (const { key, value } of writes) {
+      const known = this.#rows.has(key);
+      if (value !== undefined) {
+        if (!known) this.#keys.splice(this.#position(key), 0, key);
+        this.#rows.set(key, value);
+      } else if (known) {
+        this.#keys.splice(this.#position(key), 1);
+        this.#rows.delete(key);
+      }
+    }
+  }
+
+  /** A fault for tests: flips one bit of a block's data at `offset`. */
+  corruptBlock(id: BlockId, offset: number): void {
+    const block = this.blocks.get(id);
+    assert(block && offset < block.size, `block ${id} has a byte ${offset}`);
+    block.data[offset] = block.data[offset]! ^ 1;
+  }
+
+  /** Index of the first key at or after `key`. */
+  #position(key: string): number {
+    let low = 0;
+    let high = this.#keys.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compareUtf8(this.#keys[middle]!, key) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
