@@ -1,0 +1,69 @@
+// The gateway on Node: its platform port over node:http, and a server. The only file of the gateway that may import
+// Node's parts; it shares the server of the nodes, so that bodies take the same short way.
+import { randomBytes } from "node:crypto";
+import { type Context } from "hono";
+import { startHttpServer, type RunningHttpServer } from "../node/runtime/http-server.ts";
+import { fromReadable, toReadable } from "../shared/body-stream.ts";
+import { parseRequestId } from "../shared/ids.ts";
+import { type ServerBindings } from "../shared/server-bindings.ts";
+import { createGateway } from "./app.ts";
+import { type Platform, type Upstream } from "./platform.ts";
+import { NearestUpstream } from "./upstream/nearest-upstream.ts";
+import { NodeCaller } from "./upstream/node-caller.ts";
+
+export type GatewayConfig = Parameters<typeof createGateway>[0]["config"];
+
+export interface ServeGatewayOptions {
+  readonly config: GatewayConfig;
+  readonly upstream: Upstream;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Believe the last address of X-Forwarded-For: only behind a proxy that sets it. */
+  readonly trustProxy?: boolean | undefined;
+}
+
+/** Serves a gateway. Rejects with a clear message when the port is taken. */
+export function serveGateway(options: ServeGatewayOptions): Promise<RunningHttpServer> {
+  const { config, upstream, host, port } = options;
+  const platform = nodePlatform(options.trustProxy ?? false);
+  const app = createGateway({ config, platform, upstream });
+  return startHttpServer({ app, host, port });
+}
+
+/** An upstream over HTTP for gateways that run apart from the nodes. Call start() before serving. */
+export function createNodeUpstream(options: {
+  readonly seeds: readonly string[];
+  readonly gatewaySecret: Uint8Array;
+}): NearestUpstream {
+  return new NearestUpstream({
+    ...options,
+    caller: new NodeCaller(),
+    wallMs: Date.now,
+    session: randomBytes(16).toString("hex"),
+  });
+}
+
+/** The platform port on a server that gives ServerBindings. */
+export function nodePlatform(trustProxy: boolean): Platform {
+  const bindings = (c: Context): ServerBindings => c.env as ServerBindings;
+  return {
+    clientIp: (c) =>
+      (trustProxy ? lastForwarded(c.req.header("x-forwarded-for")) : undefined) ??
+      bindings(c).remoteIp,
+    position: () => undefined,
+    rawTarget: (c) => bindings(c).rawTarget ?? "/",
+    rawHeaders: (c) => bindings(c).rawHeaders,
+    requestBody: (c) => bindings(c).requestBody?.() ?? fromReadable(c.req.raw.body),
+    wallMs: Date.now,
+    randomId: () => parseRequestId(randomBytes(16).toString("hex")),
+    // The server takes the source back out and writes it to the socket itself. It knows the length by the
+    // response's Content-Length, which the app sets.
+    toResponseBody: (stream) => toReadable(stream),
+  };
+}
+
+// A proxy appends the address it saw; what stands before it came from the client and may be invented.
+function lastForwarded(header: string | undefined): string | undefined {
+  return header?.split(",").at(-1)?.trim() || undefined;
+}

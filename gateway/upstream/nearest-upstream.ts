@@ -1,0 +1,172 @@
+// The nodes as one ObjectService a client: the nearest live node is called, then the next (architecture.md,
+// section 3). Invariants: what may be repeated is repeated with the same request id; an upload is never sent twice
+// unless all of it is held or none of it was taken; a download goes on only with the same version of the object.
+import { callReplyBytesMax } from "../../shared/limits.ts";
+import {
+  type GetHead,
+  OBJECT_CALLS,
+  type ObjectMethod,
+  argumentsHeader,
+  toAsciiJson,
+} from "../../shared/object-protocol.ts";
+import {
+  type BodyPlan,
+  type ByteStream,
+  type GetRequest,
+  type GetResult,
+  type ObjectService,
+} from "../../shared/object-service.ts";
+import { RequestSigner } from "../../shared/peer-auth.ts";
+import { type Upstream, type UpstreamClient } from "../platform.ts";
+import { holdBody } from "./held-body.ts";
+import { type HttpCaller } from "./http-caller.ts";
+import { MemberDirectory } from "./member-directory.ts";
+import { NodeCalls, replyOf } from "./node-calls.ts";
+import { NodeOrder } from "./node-order.ts";
+import { readHead, readJson } from "./reply.ts";
+import { type Download, ResumedBody, watched } from "./resumed-body.ts";
+
+export interface UpstreamConfig {
+  /** Base URLs of nodes to learn the others from, at least one. */
+  readonly seeds: readonly string[];
+  /** 32 bytes. */
+  readonly gatewaySecret: Uint8Array;
+  readonly caller: HttpCaller;
+  /** Milliseconds since 1970. */
+  readonly wallMs: () => number;
+  /** 32 random hex digits, new for each start of the gateway. */
+  readonly session: string;
+}
+
+const EMPTY: ByteStream = {
+  [Symbol.asyncIterator]: () => ({
+    next: () => Promise.resolve({ done: true, value: undefined }),
+  }),
+};
+
+export class NearestUpstream implements Upstream {
+  readonly #caller: HttpCaller;
+  readonly #directory: MemberDirectory;
+  readonly #order: NodeOrder;
+  readonly #calls: NodeCalls;
+
+  constructor(config: UpstreamConfig) {
+    const signer = new RequestSigner(config.gatewaySecret, config.session, config.wallMs);
+    this.#caller = config.caller;
+    this.#directory = new MemberDirectory({ ...config, signer });
+    this.#order = new NodeOrder(config.wallMs);
+    this.#calls = new NodeCalls({
+      ...config,
+      signer,
+      order: this.#order,
+      table: () => this.#directory.table(),
+    });
+  }
+
+  /** Fetches the member table for the first time. Throws Unavailable when no seed answers; calls try again. */
+  start(): Promise<void> {
+    return this.#directory.refresh();
+  }
+
+  /** Breaks what is under way. */
+  stop(): Promise<void> {
+    return this.#caller.close();
+  }
+
+  service(client: UpstreamClient): ObjectService {
+    const upload = (method: "put" | "putPart") => (request: { body: BodyPlan }, body: ByteStream) =>
+      this.#upload(client, method, request, body);
+    const methods: Partial<Record<ObjectMethod, unknown>> = {
+      put: upload("put"),
+      putPart: upload("putPart"),
+      get: (request: GetRequest) => this.#get(client, request),
+    };
+    for (const method of JSON_METHODS)
+      methods[method] = (request: unknown) => this.#json(client, method, request);
+    // The table has every method of the service, with its shapes; the compiler cannot follow the pairing.
+    return methods as unknown as ObjectService;
+  }
+
+  async #json(client: UpstreamClient, method: ObjectMethod, request: unknown): Promise<unknown> {
+    const args = JSON.stringify(request);
+    const value = await this.#calls.call({
+      client,
+      method,
+      args,
+      body: () => args,
+      mayRepeat: () => true,
+      read: async (reply) => replyOf(method, await readJson(reply, callReplyBytesMax)),
+    });
+    return value ?? undefined;
+  }
+
+  async #upload(
+    client: UpstreamClient,
+    method: "put" | "putPart",
+    request: { readonly body: BodyPlan },
+    body: ByteStream,
+  ): Promise<unknown> {
+    const args = toAsciiJson(request);
+    const { encoding, length } = request.body;
+    const source = await holdBody(body, encoding === "plain" ? length : undefined);
+    try {
+      return await this.#calls.call({
+        client,
+        method,
+        args,
+        headers: { [argumentsHeader]: args },
+        body: () => source.body(),
+        mayRepeat: () => source.fresh(),
+        read: async (reply) => replyOf(method, await readJson(reply, callReplyBytesMax)),
+      });
+    } catch (error) {
+      await source.stop();
+      throw error;
+    }
+  }
+
+  async #get(client: UpstreamClient, request: GetRequest): Promise<GetResult> {
+    const { head, bytes } = await this.#open(client, request);
+    if (head.type === "notModified") return head;
+    const result = { ...head, partsCount: head.partsCount };
+    if (request.headOnly) return { ...result, body: EMPTY };
+    const { bucket, key } = request;
+    const conditions = { ifMatch: [head.entry.etag] };
+    const body = new ResumedBody(head, bytes, (from, to) =>
+      // RangeRequest is inclusive at both ends, as in HTTP.
+      this.#open(client, { bucket, key, conditions, range: { from, to: to - 1 }, headOnly: false }),
+    );
+    return { ...result, body };
+  }
+
+  #open(client: UpstreamClient, request: GetRequest): Promise<Download> {
+    const args = JSON.stringify(request);
+    return this.#calls.call({
+      client,
+      method: "get",
+      args,
+      body: () => args,
+      mayRepeat: () => true,
+      read: async (reply, member) => {
+        const { head, bytes } = await readHead(reply);
+        const end = this.#order.begin(member.id);
+        const download = watched(bytes, (broken) => {
+          end();
+          if (broken) this.#order.failed(member.id);
+        });
+        try {
+          const parsed = replyOf("get", head) as GetHead;
+          if (parsed.type === "notModified" || request.headOnly) await download.next();
+          return { head: parsed, bytes: download };
+        } catch (error) {
+          await download.return?.();
+          throw error;
+        }
+      },
+    });
+  }
+}
+
+const JSON_METHODS = (Object.keys(OBJECT_CALLS) as ObjectMethod[]).filter(
+  (method) => OBJECT_CALLS[method].kind === "json",
+);

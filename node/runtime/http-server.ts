@@ -1,0 +1,131 @@
+// A Hono app (or anything with fetch) on node:http. What @hono/node-server leaves open is done here: bodies go
+// between iterables and the socket without web streams, "100 Continue" is sent at the first read of a body, a
+// breaking body breaks the connection, and close() ends in bounded time.
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import { type AddressInfo, isIPv6 } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { sourceOf } from "../../shared/body-stream.ts";
+import { callHeaderBytesMax, closeGraceMs } from "../../shared/limits.ts";
+import { type ServerBindings } from "../../shared/server-bindings.ts";
+import { type Log } from "../ports.ts";
+import { awaitContinue, bodyOf } from "./http-request-body.ts";
+import { writeBody } from "./http-response-body.ts";
+
+export interface HttpApp {
+  fetch(request: Request, env: ServerBindings): Response | Promise<Response>;
+}
+
+export interface HttpServerOptions {
+  readonly app: HttpApp;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly log?: Log | undefined;
+}
+
+export interface RunningHttpServer {
+  /** Base URL without a trailing slash. */
+  readonly url: string;
+  /** Accepts nothing new, lets requests under way finish for `closeGraceMs`, then breaks them. */
+  close(): Promise<void>;
+}
+
+// Longer than any client keeps an idle connection: a server that closes first races with the next request.
+const KEEP_ALIVE_MS = 75_000;
+const HEADERS_MS = 30_000;
+
+/** Listens. Rejects with a clear message when the port is taken. */
+export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
+  const server = createServer({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: HEADERS_MS,
+    requestTimeout: 0, // a body of 5 GiB may take hours
+    maxHeaderSize: callHeaderBytesMax,
+    noDelay: true,
+  });
+  const underWay = new Set<ServerResponse>();
+  let closing = false;
+  const listener = requestListener(options.app, options.log);
+  const accept = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    if (closing) outgoing.shouldKeepAlive = false;
+    underWay.add(outgoing);
+    outgoing.once("close", () => {
+      underWay.delete(outgoing);
+      if (closing) setImmediate(() => server.closeIdleConnections());
+    });
+    void listener(incoming, outgoing);
+  };
+  server.on("request", accept);
+  server.on("checkContinue", (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    awaitContinue(incoming, outgoing);
+    accept(incoming, outgoing);
+  });
+  await listen(server, options.host, options.port);
+  const close = (): Promise<void> => {
+    closing = true;
+    for (const outgoing of underWay) outgoing.shouldKeepAlive = false;
+    return ended(server);
+  };
+  let ending: Promise<void> | undefined;
+  return { url: urlOf(server, options.host), close: () => (ending ??= close()) };
+}
+
+function requestListener(
+  app: HttpApp,
+  log: Log | undefined,
+): (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void> {
+  return getRequestListener(
+    async (request, env) => {
+      const incoming = env.incoming as IncomingMessage;
+      const outgoing = env.outgoing as ServerResponse;
+      const response = await app.fetch(request, {
+        requestBody: () => bodyOf(incoming),
+        remoteIp: incoming.socket.remoteAddress,
+        rawTarget: incoming.url,
+        rawHeaders: incoming.rawHeaders,
+      });
+      // Only downloads carry streams, and only they name their length; reading `body` of other answers would
+      // cost them the adapter's short path.
+      if (!response.headers.has("content-length") || response.body === null) return response;
+      const source = sourceOf(response.body);
+      if (!source) return response;
+      await writeBody(outgoing, response.status, response.headers, source, log);
+      return RESPONSE_ALREADY_SENT;
+    },
+    { overrideGlobalObjects: true },
+  ) as (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const reason =
+        error.code === "EADDRINUSE" ? "the port is taken by another process" : error.message;
+      reject(new Error(`Cannot listen on ${host}:${port}: ${reason}`, { cause: error }));
+    });
+    server.listen(port, host, () => {
+      server.removeAllListeners("error");
+      resolve();
+    });
+  });
+}
+
+function ended(server: Server): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => server.closeAllConnections(), closeGraceMs);
+    server.close((error) => {
+      clearTimeout(timer);
+      if (error) reject(error);
+      else resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  // A wildcard address cannot be called.
+  const name = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  return `http://${isIPv6(name) ? `[${name}]` : name}:${port}`;
+}

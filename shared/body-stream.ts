@@ -1,0 +1,82 @@
+// ByteStreams and web streams. A server that can write an iterable to its socket without the detour takes the
+// source of a made ReadableStream back out with sourceOf().
+import { type ByteStream } from "./object-service.ts";
+
+const sources = new WeakMap<ReadableStream<Uint8Array>, ByteStream>();
+
+/**
+ * A pull stream: asks the source only when its reader asks, passes a throw on as an error of the stream, and calls
+ * the iterator's return() when it is cancelled.
+ */
+export function toReadable(source: ByteStream): ReadableStream<Uint8Array> {
+  let iterator: AsyncIterator<Uint8Array> | undefined;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        iterator ??= source[Symbol.asyncIterator]();
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        iterator ??= source[Symbol.asyncIterator]();
+        await iterator.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  sources.set(stream, source);
+  return stream;
+}
+
+/** What toReadable() made the stream from. Whoever takes it must not read the stream too. */
+export function sourceOf(stream: ReadableStream<Uint8Array>): ByteStream | undefined {
+  return sources.get(stream);
+}
+
+/** Bytes of a web stream; return() cancels it. */
+export function fromReadable(stream: ReadableStream<Uint8Array> | null): ByteStream {
+  return {
+    [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+      const reader = stream?.getReader();
+      return {
+        async next() {
+          const step = await reader?.read();
+          return !step || step.done
+            ? { done: true, value: undefined }
+            : { done: false, value: step.value };
+        },
+        async return() {
+          await reader?.cancel();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}
+
+/** All bytes, at most `bytesMax`; undefined when there are more (the source is then told to stop). */
+export async function collect(
+  source: ByteStream,
+  bytesMax: number,
+): Promise<Uint8Array | undefined> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of source) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) return undefined;
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? chunks[0]! : concat(chunks, bytes);
+}
+
+/** One array of all chunks, `bytes` long in all. */
+export function concat(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
