@@ -87,35 +87,15 @@ export async function completeUpload(
     etag: etagOf(context, parts),
     body: { kind: "parts", uploadId, parts },
   };
-  try {
-    const operation = { type: "commit", entry, precondition, uploadId } as const;
-    const result = await context.index.execute(at, operation, { requestId });
-    assert(result.type === "committed", "a commit answers that it is committed");
-    context.background.run("sweep a completed upload", () =>
-      sweepNow(context, at, uploadId, "completed"),
-    );
-    return {
-      etag: result.etag,
-      version: result.version,
-      lastModifiedMs: result.lastModifiedMs,
-    };
-  } catch (error) {
-    // Another Complete of the same upload may have won in between.
-    const won = finished(await readAfter(context, at, error), uploadId);
-    if (won) return won;
-    throw error;
-  }
-}
-
-/** The chain after a commit was refused for what another Complete may have caused. */
-async function readAfter(
-  context: Context,
-  at: RegisterAddress,
-  error: unknown,
-): Promise<Chain | undefined> {
-  const code = error instanceof RingstowError ? error.code : undefined;
-  if (code !== "NoSuchUpload" && code !== "PreconditionFailed") return undefined;
-  return readChain(context, at);
+  // When another Complete won in between, the chain answers with what that one committed.
+  const operation = { type: "commit", entry, precondition, uploadId } as const;
+  const result = await context.index.execute(at, operation, { requestId });
+  assert(result.type === "committed", "a commit answers that it is committed");
+  context.background.run("sweep a completed upload", () =>
+    sweepNow(context, at, uploadId, "completed"),
+  );
+  const { etag, version, lastModifiedMs } = result;
+  return { etag, version, lastModifiedMs };
 }
 
 /** What Complete answered, when its object is still there. */

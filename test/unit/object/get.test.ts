@@ -137,6 +137,15 @@ describe("sendBody", () => {
     await expect(read(sending)).rejects.toMatchObject({ code: "Corrupt" });
   });
 
+  it("sends none of a block that is too long", async () => {
+    const sending = sendBody(
+      { data: lying(11), log },
+      segments({ kind: "block", block, from: 0, to: 10 }),
+      10,
+    );
+    await expect(sending.next()).rejects.toMatchObject({ code: "Corrupt" });
+  });
+
   it("throws when segments are missing", async () => {
     const sending = sendBody(
       { data: new FakeData(), log },

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type ListRequest, type ListResult } from "../../../shared/object-service.ts";
 import { compareUtf8 } from "../../../shared/utf8.ts";
-import { BUCKET, bytesOf, makeService, plan, putRequest, requestId, stream } from "./fixture.ts";
+import { BUCKET, bytesOf, makeService, plan, putRequest, stream } from "./fixture.ts";
 
 type Asked = Omit<ListRequest, "bucket">;
 
@@ -130,7 +130,7 @@ describe("listUploads", () => {
   it("pages by key, then by upload, and groups", async () => {
     const { service, clock } = makeService();
     const made: string[] = [];
-    for (const key of ["b", "a", "d/1", "a", "d/2", "c"]) {
+    for (const key of ["b", "a", "d/1", "a", "d/2", "c", "e"]) {
       clock.nowMs += 1;
       const { id } = await service.createUpload(putRequest(key, plan(0)));
       made.push(`${key} ${id}`);
@@ -152,16 +152,15 @@ describe("listUploads", () => {
         });
         found.push(...page.uploads.map(({ key, upload }) => `${key} ${upload.id}`));
         found.push(...page.commonPrefixes);
-        if (!page.truncated) return found;
+        if (!page.truncated) return delimiter === "" ? found : found.toSorted();
         markers = { keyMarker: page.nextKeyMarker, uploadIdMarker: page.nextUploadIdMarker };
       }
       throw new Error("Paging does not end");
     };
-    const [b, a1, d1, a2, d2, c] = made;
+    const [b, a1, d1, a2, d2, c, e] = made;
     for (const limit of [1, 2, 3, 100]) {
-      expect(await all("", limit)).toEqual([a1, a2, b, c, d1, d2]);
-      expect(await all("/", limit)).toEqual([a1, a2, b, c, "d/"]);
+      expect(await all("", limit)).toEqual([a1, a2, b, c, d1, d2, e]);
+      expect(await all("/", limit)).toEqual([a1, a2, b, c, "d/", e].toSorted());
     }
-    expect(requestId()).toHaveLength(32);
   });
 });

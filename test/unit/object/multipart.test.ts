@@ -125,6 +125,33 @@ describe("completeUpload", () => {
     expect(index.keys("p")).toHaveLength(1);
   });
 
+  it("leaves an object that was replaced at once to its readers", async () => {
+    const { service, sendPart, complete, index } = await started();
+    await sendPart(1, SMALL);
+    index.after = async (operation) => {
+      if (operation.type !== "commit") return;
+      index.after = () => {};
+      await service.put(putRequest("k", plan(1)), stream(bytesOf(1)));
+    };
+    await complete([[1, SMALL]]);
+    await service.settled();
+    expect(index.keys("p")).toHaveLength(1);
+  });
+
+  it("is not read when a part is not the one committed", async () => {
+    const { service, sendPart, complete, index } = await started();
+    await sendPart(1, SMALL);
+    await complete([[1, SMALL]]);
+    await service.settled();
+    for (const [place, row] of index.registers) {
+      if (row.value?.kind !== "part") continue;
+      const part = { ...row.value.part, etag: "0".repeat(32) };
+      index.registers.set(place, { ...row, value: { kind: "part", part } });
+    }
+    const object = await service.get(getRequest("k"));
+    await expect(readObject(object)).rejects.toMatchObject({ code: "Corrupt" });
+  });
+
   it("keeps what the winner of two Completes named", async () => {
     const { service, sendPart, complete, index } = await started();
     await sendPart(1, BIG);
@@ -335,6 +362,21 @@ describe("freeGarbage", () => {
     await collect();
     expect(data.blocks.size).toBe(0);
     expect(index.keys("p")).toHaveLength(0);
+    expect(index.keys("o")).toHaveLength(0);
+  });
+
+  it("does not forget an upload whose object was replaced while it was swept", async () => {
+    const { service, sendPart, complete, data, clock, collect, index } = await started();
+    await sendPart(1, BIG);
+    await complete([[1, BIG]]);
+    clock.nowMs += garbageDelayMs;
+    const { value } = await index.read(AT, { body: false });
+    await service.delete(putRequest("k", plan(0)));
+    if (value?.kind === "object") await service.freeGarbage(AT, value.chain);
+    expect(data.blocks.size).toBe(1);
+    clock.nowMs += garbageDelayMs;
+    await collect();
+    expect(data.blocks.size).toBe(0);
     expect(index.keys("o")).toHaveLength(0);
   });
 

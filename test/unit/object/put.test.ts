@@ -76,12 +76,15 @@ describe("put", () => {
   it("cuts long bodies into blocks, at most two in flight", async () => {
     const { service, data, index } = makeService();
     const first = gate();
+    let second = 0;
     data.onFinish = (upload) => (upload === 1 ? first.opened : undefined);
     const chunk = bytesOf(1024 * 1024);
     const times = (2 * blockBytesMax) / chunk.length + 1;
-    data.onWrite = (upload) => {
-      // The second block is written while the first is being made durable; the third waits for it.
-      if (upload === 2 && data.inFlight === 2) first.open();
+    data.onWrite = (upload, bytes) => {
+      // The second block is written while the first is being made durable; the third waits for it, though it has a
+      // whole turn of the event loop to open too early.
+      if (upload === 2) second += bytes;
+      if (second === blockBytesMax) setImmediate(first.open);
     };
     const size = times * chunk.length;
     await service.put(putRequest("k", plan(size)), repeated(chunk, times));
@@ -200,6 +203,26 @@ describe("put", () => {
     await service.settled();
     expect(commits(index)).toHaveLength(0);
     expect(data.blocks.size).toBe(0);
+  });
+
+  it("stops reading the body soon after a block broke", async () => {
+    const { service, data } = makeService();
+    data.onFinish = () => {
+      throw new RingstowError("Unavailable");
+    };
+    const chunk = bytesOf(1024 * 1024);
+    const times = (2 * blockBytesMax) / chunk.length;
+    let read = 0;
+    async function* counted(): ByteStream {
+      for await (const piece of repeated(chunk, times)) {
+        read += piece.length;
+        yield piece;
+      }
+    }
+    await expect(
+      service.put(putRequest("k", plan(times * chunk.length)), counted()),
+    ).rejects.toMatchObject({ code: "Unavailable" });
+    expect(read).toBeLessThan(blockBytesMax + 4 * chunk.length);
   });
 
   it("aborts the block that is open when the client breaks off", async () => {
