@@ -6,7 +6,7 @@ import { type Platform, type Upstream } from "./platform.ts";
 import { isBucketName } from "./s3/bucket-name.ts";
 import { BucketCache } from "./s3/bucket-cache.ts";
 import * as buckets from "./s3/buckets.ts";
-import { Call, type GatewayConfig } from "./s3/call.ts";
+import { Call, type CallParts, type GatewayConfig } from "./s3/call.ts";
 import { copyObject, uploadPartCopy } from "./s3/copy.ts";
 import { deleteObjects } from "./s3/delete-objects.ts";
 import { errorResponse, isFault, S3Error, toS3Error } from "./s3/errors.ts";
@@ -111,14 +111,14 @@ class Gateway {
         throw new S3Error("InvalidBucketName", undefined, { BucketName: route.bucket });
       }
       checkKey(route.key);
-      const service = this.#upstream.service({
-        ip: this.#platform.clientIp(c),
-        position: this.#platform.position(c),
-      });
+      const ip = this.#platform.clientIp(c);
+      const position = this.#platform.position(c);
+      const serviceAt: CallParts["serviceAt"] = (point) =>
+        this.#upstream.service({ ip, position, point });
       const parts = { config: this.#config, platform: this.#platform, buckets: this.#buckets };
       const call = new Call({
         ...parts,
-        ...{ context: c, service, target, route, auth, responseId, reportFault },
+        ...{ context: c, serviceAt, target, route, auth, responseId, reportFault },
       });
       return await HANDLERS[route.operation](call);
     } catch (error) {

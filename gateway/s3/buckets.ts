@@ -40,9 +40,9 @@ export async function headBucket(call: Call): Promise<Response> {
 }
 
 export async function deleteBucket(call: Call): Promise<Response> {
-  return call.inBucket(async (bucket) => {
-    await call.service.deleteBucket({ name: bucket.name, requestId: call.requestId() });
-    call.forgetBucket(bucket);
+  return call.inBucket(async ({ record }) => {
+    await call.service.deleteBucket({ name: record.name, requestId: call.requestId() });
+    call.forgetBucket(record);
     return emptyAnswer(call, 204);
   });
 }
@@ -74,19 +74,19 @@ export function aclAnswer(call: Call, bucket: Bucket): Response {
 }
 
 export async function getBucketAcl(call: Call): Promise<Response> {
-  return call.inBucket(async (bucket) => aclAnswer(call, bucket));
+  return call.inBucket(async ({ record }) => aclAnswer(call, record));
 }
 
 export async function getBucketPolicy(call: Call): Promise<Response> {
-  return call.inBucket(async (bucket) => {
-    throw new S3Error("NoSuchBucketPolicy", undefined, { BucketName: bucket.name });
+  return call.inBucket(async ({ record }) => {
+    throw new S3Error("NoSuchBucketPolicy", undefined, { BucketName: record.name });
   });
 }
 
 export async function getObjectLockConfiguration(call: Call): Promise<Response> {
-  return call.inBucket(async (bucket) => {
+  return call.inBucket(async ({ record }) => {
     throw new S3Error("ObjectLockConfigurationNotFoundError", undefined, {
-      BucketName: bucket.name,
+      BucketName: record.name,
     });
   });
 }

@@ -2,9 +2,14 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { type Context } from "hono";
 import { RingstowError } from "../../shared/errors.ts";
-import { type RequestId, toHex } from "../../shared/ids.ts";
-import { type ByteStream, type ObjectService } from "../../shared/object-service.ts";
+import { type LogicalId, type RequestId, toHex } from "../../shared/ids.ts";
+import {
+  type BucketRef,
+  type ByteStream,
+  type ObjectService,
+} from "../../shared/object-service.ts";
 import { type Bucket } from "../../shared/records.ts";
+import { logicalIdOf } from "../../shared/slices.ts";
 import { type FindCredential } from "../auth/keys.ts";
 import { type Authenticated } from "../auth/sigv4.ts";
 import { type Platform } from "../platform.ts";
@@ -29,7 +34,8 @@ export interface CallParts {
   readonly config: GatewayConfig;
   readonly platform: Platform;
   readonly buckets: BucketCache;
-  readonly service: ObjectService;
+  /** The nodes, nearest first; near the client or, with a point, near what decides about a key. */
+  readonly serviceAt: (point: LogicalId | undefined) => ObjectService;
   readonly target: Target;
   readonly route: Route;
   readonly auth: Authenticated;
@@ -37,6 +43,19 @@ export interface CallParts {
   readonly responseId: string;
   /** Tells the operator of a fault that the client sees as InternalError. */
   readonly reportFault: (error: unknown) => void;
+}
+
+/** A bucket as found, and the nodes to ask about one of its keys. */
+export interface Place {
+  readonly record: Bucket;
+  readonly bucket: BucketRef;
+  readonly service: ObjectService;
+}
+
+/** `key` "": the bucket itself. */
+interface Where {
+  readonly bucket: string;
+  readonly key: string;
 }
 
 const encoder = new TextEncoder();
@@ -51,6 +70,7 @@ export class Call {
   readonly reportFault: (error: unknown) => void;
   readonly headers: Headers;
   readonly platform: Platform;
+  readonly #serviceAt: CallParts["serviceAt"];
   readonly #context: Context;
   readonly #buckets: BucketCache;
   #body: ByteStream | undefined;
@@ -58,7 +78,8 @@ export class Call {
 
   constructor(parts: CallParts) {
     this.config = parts.config;
-    this.service = parts.service;
+    this.#serviceAt = parts.serviceAt;
+    this.service = parts.serviceAt(undefined);
     this.target = parts.target;
     this.route = parts.route;
     this.auth = parts.auth;
@@ -109,13 +130,14 @@ export class Call {
    * Does work in a bucket. When the cached record turns out to be stale, once more with a fresh one, unless the
    * body is gone: then the client must send again. Throws NoSuchBucket, AccessDenied, and what `work` throws.
    */
-  async inBucket<T>(work: (bucket: Bucket) => Promise<T>, name = this.route.bucket): Promise<T> {
+  async inBucket<T>(work: (place: Place) => Promise<T>, where: Where = this.route): Promise<T> {
+    const { bucket: name, key } = where;
     const cached = this.#buckets.get(name, this.platform.wallMs());
     const bucket = cached ?? (await this.#load(name));
     this.#authorise(bucket);
     const takenBefore = this.#bodyTaken;
     try {
-      return await work(bucket);
+      return await work(this.#place(bucket, key));
     } catch (error) {
       if (!(error instanceof RingstowError && error.code === "NoSuchBucket")) throw error;
       this.#buckets.evict(bucket);
@@ -126,7 +148,7 @@ export class Call {
       if (this.#bodyTaken && !takenBefore) {
         throw new RingstowError("Unavailable", `The bucket "${name}" was made anew; send again`);
       }
-      return work(fresh);
+      return work(this.#place(fresh, key));
     }
   }
 
@@ -136,6 +158,14 @@ export class Call {
 
   forgetBucket(bucket: Bucket): void {
     this.#buckets.evict(bucket);
+  }
+
+  /** Keys lead to the node that most likely decides about them: one hop less for a write. */
+  #place(record: Bucket, key: string): Place {
+    const bucket = { id: record.id, shards: record.shards };
+    const service =
+      key === "" ? this.service : this.#serviceAt(logicalIdOf(bucket.id, key, bucket.shards));
+    return { record, bucket, service };
   }
 
   async #load(name: string): Promise<Bucket> {

@@ -46,13 +46,13 @@ export async function copyObject(call: Call): Promise<Response> {
   const replaced = replacedDescription(call, source);
   const precondition = writePrecondition(call.headers);
   const requestId = call.requestId();
-  const work = call.inBucket(async (bucket): Promise<XmlContent> => {
+  const work = call.inBucket(async ({ bucket, service }): Promise<XmlContent> => {
     const found = await readSource(call, source, undefined);
     const { entry } = found;
     const result = await passOn(found, () =>
-      call.service.put(
+      service.put(
         {
-          bucket: { id: bucket.id, shards: bucket.shards },
+          bucket,
           key: call.route.key,
           headers: replaced?.headers ?? entry.headers,
           metadata: replaced?.metadata ?? entry.metadata,
@@ -81,12 +81,12 @@ export async function uploadPartCopy(call: Call): Promise<Response> {
   const upload = uploadId(call);
   const range = sourceRange(call);
   const requestId = call.requestId();
-  const work = call.inBucket(async (bucket): Promise<XmlContent> => {
+  const work = call.inBucket(async ({ bucket, service }): Promise<XmlContent> => {
     const found = await readSource(call, source, range);
     const result = await passOn(found, () =>
-      call.service.putPart(
+      service.putPart(
         {
-          bucket: { id: bucket.id, shards: bucket.shards },
+          bucket,
           key: call.route.key,
           uploadId: upload,
           partNumber: number,
@@ -152,15 +152,15 @@ async function readSource(
 ): Promise<FoundObject> {
   const conditions = readConditions(call.headers, "x-amz-copy-source-");
   const result = await call.inBucket(
-    (bucket) =>
-      call.service.get({
-        bucket: { id: bucket.id, shards: bucket.shards },
+    ({ bucket, service }) =>
+      service.get({
+        bucket,
         key: source.key,
         conditions,
         range,
         headOnly: false,
       }),
-    source.bucket,
+    source,
   );
   if (result.type === "notModified") throw new S3Error("PreconditionFailed");
   if (result.to - result.from > objectBytesMax) {

@@ -72,13 +72,9 @@ async function deleteOne(
     const etags = parseEtags(etag ?? null, "ETag");
     const precondition: Precondition = etags ? { ifMatch: [...etags] } : {};
     const requestId = call.requestId(`${index} ${key}`);
-    await call.inBucket((bucket) =>
-      call.service.delete({
-        bucket: { id: bucket.id, shards: bucket.shards },
-        key,
-        precondition,
-        requestId,
-      }),
+    await call.inBucket(
+      ({ bucket, service }) => service.delete({ bucket, key, precondition, requestId }),
+      { bucket: call.route.bucket, key },
     );
     return quiet ? undefined : ["Deleted", [["Key", key]]];
   } catch (error) {

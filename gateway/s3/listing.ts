@@ -107,18 +107,18 @@ export function positionAfter(
 }
 
 async function page(call: Call, query: ListQuery): Promise<Page> {
-  return call.inBucket(async (bucket) => {
+  return call.inBucket(async ({ bucket, service, record }) => {
     // max-keys=0 asks for nothing and is not truncated, but the bucket must exist.
-    if (query.limit === 0) return { owner: bucket.owner, result: EMPTY };
-    const result = await call.service.list({
-      bucket: { id: bucket.id, shards: bucket.shards },
+    if (query.limit === 0) return { owner: record.owner, result: EMPTY };
+    const result = await service.list({
+      bucket,
       prefix: query.prefix,
       delimiter: query.delimiter,
       after: query.position?.after,
       afterPrefix: query.position?.afterPrefix ?? false,
       limit: query.limit,
     });
-    return { owner: bucket.owner, result };
+    return { owner: record.owner, result };
   });
 }
 

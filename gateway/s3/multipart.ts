@@ -26,9 +26,9 @@ export async function createMultipartUpload(call: Call): Promise<Response> {
   checkNewKey(key);
   const described = describedBy(call.headers);
   const requestId = call.requestId();
-  const upload = await call.inBucket((bucket) =>
-    call.service.createUpload({
-      bucket: { id: bucket.id, shards: bucket.shards },
+  const upload = await call.inBucket(({ bucket, service }) =>
+    service.createUpload({
+      bucket,
       key,
       ...described,
       requestId,
@@ -47,10 +47,10 @@ export async function uploadPart(call: Call): Promise<Response> {
   const upload = uploadId(call);
   const body = planBody(call.headers, call.auth.payload);
   const requestId = call.requestId();
-  const result = await call.inBucket((bucket) =>
-    call.service.putPart(
+  const result = await call.inBucket(({ bucket, service }) =>
+    service.putPart(
       {
-        bucket: { id: bucket.id, shards: bucket.shards },
+        bucket,
         key: call.route.key,
         uploadId: upload,
         partNumber: number,
@@ -96,9 +96,9 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
   const requestId = call.requestId();
   const origin = call.config.publicUrl?.replace(/\/$/u, "") ?? "";
   const work = call
-    .inBucket((bucket) =>
-      call.service.completeUpload({
-        bucket: { id: bucket.id, shards: bucket.shards },
+    .inBucket(({ bucket, service }) =>
+      service.completeUpload({
+        bucket,
         key,
         uploadId: upload,
         parts,
@@ -118,9 +118,9 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
 export async function abortMultipartUpload(call: Call): Promise<Response> {
   const upload = uploadId(call);
   const requestId = call.requestId();
-  await call.inBucket((bucket) =>
-    call.service.abortUpload({
-      bucket: { id: bucket.id, shards: bucket.shards },
+  await call.inBucket(({ bucket, service }) =>
+    service.abortUpload({
+      bucket,
       key: call.route.key,
       uploadId: upload,
       requestId,
@@ -136,10 +136,10 @@ export async function listParts(call: Call): Promise<Response> {
   const limit = pageSize(call, "max-parts", listKeysMax);
   const after = pageSize(call, "part-number-marker", Number.MAX_SAFE_INTEGER);
   const marker = call.query("part-number-marker") ? Math.min(after, partNumberMax) : 0;
-  const { owner, found } = await call.inBucket(async (bucket) => ({
-    owner: bucket.owner,
-    found: await call.service.listParts({
-      bucket: { id: bucket.id, shards: bucket.shards },
+  const { owner, found } = await call.inBucket(async ({ bucket, service, record }) => ({
+    owner: record.owner,
+    found: await service.listParts({
+      bucket,
       key,
       uploadId: id,
       after: marker,
@@ -179,10 +179,10 @@ export async function listMultipartUploads(call: Call): Promise<Response> {
   const keyMarker = keyText(call, "key-marker");
   const uploadIdMarker = call.query("upload-id-marker") ?? "";
   const limit = pageSize(call, "max-uploads", listKeysMax);
-  const { owner, found } = await call.inBucket(async (bucket) => ({
-    owner: bucket.owner,
-    found: await call.service.listUploads({
-      bucket: { id: bucket.id, shards: bucket.shards },
+  const { owner, found } = await call.inBucket(async ({ bucket, service, record }) => ({
+    owner: record.owner,
+    found: await service.listUploads({
+      bucket,
       prefix,
       delimiter,
       keyMarker: keyMarker === "" ? undefined : keyMarker,

@@ -30,9 +30,9 @@ export async function getObject(call: Call): Promise<Response> {
     );
   }
   checkOverrides(call.target.query);
-  const result = await call.inBucket((bucket) =>
-    call.service.get({
-      bucket: { id: bucket.id, shards: bucket.shards },
+  const result = await call.inBucket(({ bucket, service }) =>
+    service.get({
+      bucket,
       key,
       conditions: readConditions(call.headers),
       range,
@@ -72,10 +72,10 @@ export async function putObject(call: Call): Promise<Response> {
   const body = planBody(call.headers, call.auth.payload);
   const precondition = writePrecondition(call.headers);
   const requestId = call.requestId();
-  const result = await call.inBucket((bucket) =>
-    call.service.put(
+  const result = await call.inBucket(({ bucket, service }) =>
+    service.put(
       {
-        bucket: { id: bucket.id, shards: bucket.shards },
+        bucket,
         key,
         ...described,
         body,
@@ -96,9 +96,9 @@ export async function deleteObject(call: Call): Promise<Response> {
   const precondition = writePrecondition(call.headers);
   const requestId = call.requestId();
   const { key } = call.route;
-  await call.inBucket((bucket) =>
-    call.service.delete({
-      bucket: { id: bucket.id, shards: bucket.shards },
+  await call.inBucket(({ bucket, service }) =>
+    service.delete({
+      bucket,
       key,
       precondition,
       requestId,
@@ -110,14 +110,14 @@ export async function deleteObject(call: Call): Promise<Response> {
 /** The ACL of an object that exists. */
 export async function getObjectAcl(call: Call): Promise<Response> {
   checkVersion(call.query("versionId"));
-  return call.inBucket(async (bucket) => {
+  return call.inBucket(async ({ bucket, service, record }) => {
     const { key } = call.route;
-    await call.service.get({
-      bucket: { id: bucket.id, shards: bucket.shards },
+    await service.get({
+      bucket,
       key,
       conditions: {},
       headOnly: true,
     });
-    return aclAnswer(call, bucket);
+    return aclAnswer(call, record);
   });
 }
