@@ -95,6 +95,9 @@ export function composeNode(
       arcShare: route.arcShare(config.id),
       ...usage,
       ...counts,
+      members: route
+        .members()
+        .map(({ id, url, zone, state, sinceMs }) => ({ id, url, zone, state, sinceMs })),
     };
   };
   peers.onCall("node.status", status);

@@ -3,6 +3,17 @@ import * as z from "zod/mini";
 
 const count = z.int().check(z.nonnegative());
 
+/** A member as one node's table has it. */
+export const memberStatusSchema = z.object({
+  id: z.string(),
+  url: z.string(),
+  zone: z.string(),
+  state: z.enum(["alive", "suspect", "dead", "left"]),
+  /** Wall milliseconds at which the state began. */
+  sinceMs: z.number(),
+});
+export type MemberStatus = z.infer<typeof memberStatusSchema>;
+
 export const nodeStatusSchema = z.object({
   id: z.string(),
   zone: z.string(),
@@ -22,6 +33,8 @@ export const nodeStatusSchema = z.object({
   slicesHeld: count,
   slicesLed: count,
   underReplicated: count,
+  /** The node's member table. */
+  members: z.array(memberStatusSchema),
 });
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;
 

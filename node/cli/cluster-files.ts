@@ -1,0 +1,137 @@
+// The files of a cluster and of one node, beside its registers and blocks:
+//   genesis.json      what is fixed for ever, with its checksum; the same bytes on every node
+//   cluster.secret    32 bytes in hex, readable by the owner only; the same on every node
+//   credentials.json  access keys that gateways accept
+//   node.json         who this data folder is; never copied, and never made again for a wiped disk
+import { createHash, randomBytes } from "node:crypto";
+import { join } from "node:path";
+import * as z from "zod/mini";
+import { type Genesis, folderIdSchema, genesisSchema } from "../../shared/genesis.ts";
+import { nodeIdSchema } from "../../shared/records.ts";
+import { CliError } from "./cli-error.ts";
+import { readIfThere, writeDurably } from "./durable-file.ts";
+
+const nodeFileSchema = z.object({
+  id: nodeIdSchema,
+  folder: folderIdSchema,
+  /** Grows at every start. */
+  incarnation: z.int(),
+  /** Set after the first start: from then on the registers must be there. */
+  started: z.boolean(),
+});
+export type NodeFile = z.infer<typeof nodeFileSchema>;
+
+const credentialsSchema = z.object({
+  region: z.string(),
+  keys: z.array(
+    z.object({ accessKeyId: z.string(), secretAccessKey: z.string(), owner: z.string() }),
+  ),
+});
+export type Credentials = z.infer<typeof credentialsSchema>;
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+export async function writeGenesis(folder: string, genesis: Genesis): Promise<void> {
+  const text = JSON.stringify(genesis);
+  const file = { sha256: sha256(text), genesis };
+  await writeDurably(join(folder, "genesis.json"), `${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+export async function readGenesis(folder: string): Promise<Genesis> {
+  const path = join(folder, "genesis.json");
+  const damaged = (why: string): CliError =>
+    new CliError(
+      `Cannot read ${path}: ${why}. Copy genesis.json from the data folder of another node: it is the same everywhere.`,
+    );
+  const text = await readIfThere(path);
+  if (text === undefined) {
+    throw new CliError(
+      `Cannot start: ${path} does not exist. Make a cluster with "ringstow init" first.`,
+    );
+  }
+  const file = parseJson(text);
+  if (typeof file !== "object" || file === null) throw damaged("it is not JSON");
+  const { genesis, sha256: sum } = file as { genesis?: unknown; sha256?: unknown };
+  const parsed = genesisSchema.safeParse(genesis);
+  if (!parsed.success) throw damaged("its content is damaged");
+  if (sha256(JSON.stringify(genesis)) !== sum) throw damaged("its checksum does not match");
+  return parsed.data;
+}
+
+export async function writeSecret(folder: string, secret: Uint8Array): Promise<void> {
+  await writeDurably(
+    join(folder, "cluster.secret"),
+    `${Buffer.from(secret).toString("hex")}\n`,
+    0o600,
+  );
+}
+
+export async function readSecret(folder: string): Promise<Uint8Array> {
+  const path = join(folder, "cluster.secret");
+  const text = (await readIfThere(path))?.trim();
+  if (text === undefined || !/^[0-9a-f]{64}$/u.test(text)) {
+    throw new CliError(
+      `Cannot read ${path}: it must hold 64 hex digits. Copy it from the data folder of another node.`,
+    );
+  }
+  return new Uint8Array(Buffer.from(text, "hex"));
+}
+
+export async function writeCredentials(folder: string, credentials: Credentials): Promise<void> {
+  const text = `${JSON.stringify(credentials, undefined, 2)}\n`;
+  await writeDurably(join(folder, "credentials.json"), text, 0o600);
+}
+
+export async function readCredentials(folder: string): Promise<Credentials> {
+  const path = join(folder, "credentials.json");
+  const text = await readIfThere(path);
+  const parsed = credentialsSchema.safeParse(text === undefined ? undefined : parseJson(text));
+  if (!parsed.success) {
+    throw new CliError(
+      `Cannot read ${path}: it must be {"region", "keys": [{"accessKeyId", "secretAccessKey", "owner"}]}.`,
+    );
+  }
+  return parsed.data;
+}
+
+export function newCredentials(region: string): Credentials {
+  return {
+    region,
+    keys: [
+      {
+        accessKeyId: `RS${randomBytes(9).toString("hex").toUpperCase()}`,
+        secretAccessKey: randomBytes(30).toString("base64url"),
+        owner: "root",
+      },
+    ],
+  };
+}
+
+export async function writeNodeFile(folder: string, file: NodeFile): Promise<void> {
+  await writeDurably(join(folder, "node.json"), `${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+export async function readNodeFile(folder: string): Promise<NodeFile> {
+  const path = join(folder, "node.json");
+  const text = await readIfThere(path);
+  if (text === undefined) {
+    throw new CliError(
+      `Cannot start: ${path} does not exist. "ringstow init" makes data folders, "ringstow node --join" joins a cluster.`,
+    );
+  }
+  const parsed = nodeFileSchema.safeParse(parseJson(text));
+  if (!parsed.success) {
+    throw new CliError(
+      `Cannot read ${path}: its content is damaged. Restore it from a backup of this very folder.`,
+    );
+  }
+  return parsed.data;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

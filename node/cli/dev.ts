@@ -1,0 +1,200 @@
+// `ringstow dev`: a whole cluster on this machine, one process a node and one gateway, data under one folder. Keys,
+// ids and the bucket `demo` are made at the first start and kept.
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { RingstowError } from "../../shared/errors.ts";
+import { type Genesis } from "../../shared/genesis.ts";
+import { parseRequestId } from "../../shared/ids.ts";
+import { deriveSecrets } from "../../shared/peer-auth.ts";
+import { createNodeUpstream } from "../../gateway/serve.ts";
+import { type Child, startChild, stopOnSignals } from "./child.ts";
+import { CliError } from "./cli-error.ts";
+import {
+  type Credentials,
+  readCredentials,
+  readGenesis,
+  readNodeFile,
+  readSecret,
+} from "./cluster-files.ts";
+import { writeDurably } from "./durable-file.ts";
+import { initCluster, nodeFolder } from "./init.ts";
+
+export interface DevOptions {
+  readonly data: string;
+  /** Nodes of a new cluster; an existing one keeps its number. */
+  readonly nodes: number | undefined;
+  /** The gateway's port; a new cluster's nodes take the ports above it. */
+  readonly port: number;
+}
+
+export const BUCKET = "demo";
+const HOST = "127.0.0.1";
+const NODES_DEFAULT = 5;
+const stopGraceMs = 10_000;
+
+interface DevNode {
+  readonly id: string;
+  readonly url: string;
+  readonly pid: number;
+  readonly dataDir: string;
+}
+
+export async function runDev(options: DevOptions): Promise<void> {
+  const data = resolve(options.data);
+  const genesis = await openCluster(data, options);
+  const credentials = await readCredentials(data);
+  const folders = await foldersOf(data, genesis);
+  const children: Child[] = [];
+  let stopping = false;
+  const stopAll = async (): Promise<void> => {
+    stopping = true;
+    // The gateway first, so that its requests find their nodes while they end.
+    for (const group of [children.slice(-1), children.slice(0, -1)]) {
+      for (const child of group) child.process.kill("SIGTERM");
+      await Promise.all(group.map(ended));
+    }
+  };
+  stopOnSignals(stopAll);
+  const start = (name: string, args: string[], hint: string): Child => {
+    const child = startChild(name, args);
+    children.push(child);
+    void child.exited.then(({ code, signal }) => {
+      if (stopping) return;
+      process.stderr.write(
+        `${name} ended (${signal ?? `exit ${code}`}). Start it again with: ${hint}\n`,
+      );
+    });
+    return child;
+  };
+  try {
+    for (const { id, folder } of folders) {
+      const args = ["node", "--data", folder];
+      start(`node ${id.slice(0, 8)}`, args, `npm run ringstow -- ${args.join(" ")}`);
+    }
+    await Promise.all(children.map(({ ready }) => ready));
+    const nodes = folders.map(({ id, url, folder }, i): DevNode => {
+      return { id, url, pid: children[i]!.process.pid!, dataDir: folder };
+    });
+    const args = ["gateway", "--data", data, "--host", HOST, "--port", String(options.port)];
+    const gateway = start("gateway", args, `npm run ringstow -- ${args.join(" ")}`);
+    await gateway.ready;
+    await makeBucket(data, credentials, nodes);
+    const endpoint = `http://${HOST}:${options.port}`;
+    await announce(data, endpoint, credentials, nodes, gateway.process.pid!);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+/** Gives a child time to end by itself, then ends it: its data is safe at any moment. */
+async function ended(child: Child): Promise<void> {
+  const timer = setTimeout(() => child.process.kill("SIGKILL"), stopGraceMs);
+  await child.exited;
+  clearTimeout(timer);
+}
+
+async function openCluster(data: string, options: DevOptions): Promise<Genesis> {
+  if (existsSync(join(data, "genesis.json"))) {
+    const genesis = await readGenesis(data);
+    if (options.nodes !== undefined && options.nodes !== genesis.nodes.length) {
+      throw new CliError(
+        `Cannot start ${options.nodes} nodes: the cluster in ${data} has ${genesis.nodes.length}. ` +
+          "Leave --nodes out, or choose another folder with --data.",
+      );
+    }
+    return genesis;
+  }
+  const count = options.nodes ?? NODES_DEFAULT;
+  const nodes = Array.from({ length: count }, (_, i) => ({
+    url: `http://${HOST}:${options.port + 1 + i}`,
+    peerAddress: `${HOST}:${options.port + 1 + count + i}`,
+    zone: "local",
+  }));
+  return initCluster({ data, nodes, region: "us-east-1" });
+}
+
+/** The nodes in the order of their folders. */
+async function foldersOf(
+  data: string,
+  genesis: Genesis,
+): Promise<{ id: string; url: string; folder: string }[]> {
+  return Promise.all(
+    genesis.nodes.map(async (_, i) => {
+      const folder = nodeFolder(data, i + 1);
+      const { id } = await readNodeFile(folder);
+      const node = genesis.nodes.find((one) => one.id === id);
+      if (!node)
+        throw new CliError(
+          `Cannot start ${folder}: its node is not in the genesis file of ${data}`,
+        );
+      return { id, url: node.url, folder };
+    }),
+  );
+}
+
+async function makeBucket(
+  data: string,
+  credentials: Credentials,
+  nodes: readonly DevNode[],
+): Promise<void> {
+  const upstream = createNodeUpstream({
+    seeds: nodes.map(({ url }) => url),
+    gatewaySecret: deriveSecrets(await readSecret(data)).gateway,
+  });
+  await upstream.start();
+  try {
+    const requestId = parseRequestId(randomBytes(16).toString("hex"));
+    const owner = credentials.keys[0]!.owner;
+    await upstream
+      .service({ ip: undefined, position: undefined })
+      .createBucket({ name: BUCKET, owner, requestId });
+  } catch (error) {
+    const there = error instanceof RingstowError && error.code === "BucketAlreadyOwnedByYou";
+    if (!there) throw error;
+  } finally {
+    await upstream.stop();
+  }
+}
+
+async function announce(
+  data: string,
+  endpoint: string,
+  credentials: Credentials,
+  nodes: readonly DevNode[],
+  gatewayPid: number,
+): Promise<void> {
+  const { accessKeyId, secretAccessKey } = credentials.keys[0]!;
+  const { region } = credentials;
+  const dev = { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET, nodes, gatewayPid };
+  await writeDurably(join(data, "dev.json"), `${JSON.stringify(dev, undefined, 2)}\n`, 0o600);
+  process.stdout.write(`
+Ringstow is ready: ${nodes.length} nodes, data in ${data}
+
+  endpoint     ${endpoint}
+  region       ${region}
+  access key   ${accessKeyId}
+  secret key   ${secretAccessKey}
+  bucket       ${BUCKET}
+
+AWS CLI:
+  export AWS_ACCESS_KEY_ID=${accessKeyId} AWS_SECRET_ACCESS_KEY=${secretAccessKey} AWS_DEFAULT_REGION=${region}
+  aws --endpoint-url ${endpoint} s3 cp README.md s3://${BUCKET}/
+  aws --endpoint-url ${endpoint} s3 ls s3://${BUCKET}/
+
+rclone:
+  export RCLONE_CONFIG_RINGSTOW_TYPE=s3 RCLONE_CONFIG_RINGSTOW_PROVIDER=Other RCLONE_CONFIG_RINGSTOW_ENDPOINT=${endpoint}
+  export RCLONE_CONFIG_RINGSTOW_ACCESS_KEY_ID=${accessKeyId} RCLONE_CONFIG_RINGSTOW_SECRET_ACCESS_KEY=${secretAccessKey}
+  rclone ls ringstow:${BUCKET}
+
+curl:
+  curl --aws-sigv4 aws:amz:${region}:s3 --user ${accessKeyId}:${secretAccessKey} -T README.md ${endpoint}/${BUCKET}/readme
+  curl --aws-sigv4 aws:amz:${region}:s3 --user ${accessKeyId}:${secretAccessKey} ${endpoint}/${BUCKET}/readme
+
+Nodes:
+${nodes.map(({ id, url, pid }) => `  ${id.slice(0, 8)}  ${url}  pid ${pid}`).join("\n")}
+
+Stop with Ctrl-C; all data stays. See the cluster with: npm run ringstow -- status --data ${data}
+`);
+}

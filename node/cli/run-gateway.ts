@@ -1,0 +1,54 @@
+// `ringstow gateway`: an S3 gateway on Node, apart from the nodes or inside one of them.
+import { type ClusterSecrets } from "../../shared/peer-auth.ts";
+import { type ObjectService } from "../../shared/object-service.ts";
+import { createNodeUpstream, serveGateway } from "../../gateway/serve.ts";
+import { type Upstream } from "../../gateway/platform.ts";
+import { type Credentials } from "./cluster-files.ts";
+
+export interface GatewayOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly credentials: Credentials;
+  readonly secrets: ClusterSecrets;
+  /** Base URLs of nodes to learn the others from, or the node that this gateway is part of. */
+  readonly nodes: readonly string[] | ObjectService;
+  readonly publicUrl?: string | undefined;
+  /** Believe X-Forwarded-For and X-Forwarded-Host. */
+  readonly trustProxy: boolean;
+}
+
+export interface RunningGateway {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export async function runGateway(options: GatewayOptions): Promise<RunningGateway> {
+  const { credentials, secrets, nodes } = options;
+  const keys = new Map(credentials.keys.map((key) => [key.accessKeyId, key]));
+  const apart =
+    "length" in nodes
+      ? createNodeUpstream({ seeds: nodes, gatewaySecret: secrets.gateway })
+      : undefined;
+  const upstream: Upstream = apart ?? { service: () => nodes as ObjectService };
+  await apart?.start();
+  const server = await serveGateway({
+    config: {
+      region: credentials.region,
+      credentials: async (accessKeyId) => keys.get(accessKeyId),
+      publicUrl: options.publicUrl,
+      trustForwarded: options.trustProxy,
+      tokenSecret: secrets.gateway,
+    },
+    upstream,
+    host: options.host,
+    port: options.port,
+    trustProxy: options.trustProxy,
+  });
+  return {
+    url: server.url,
+    async stop() {
+      await server.close();
+      await apart?.stop();
+    },
+  };
+}
