@@ -161,3 +161,7 @@ export const sweepMs = 60 * 60 * 1000; // a twenty-fourth of the lease
 export const sweepPageRows = 200;
 export const announceMs = 10_000; // of free space
 export const announceChangeBytes = 256 * MiB; // written or deleted since: announced at once
+
+// Ordered store and block files
+export const storeBatchBytesMax = 4 * MiB; // of one synced batch; more goes into the next, so that a sync stays short
+export const storeWaitingMax = 100_000; // writes that wait for a sync; the disk stands still when there are more
