@@ -38,7 +38,7 @@ export function fakeStore(defect: Defect): BuildNode {
   return (config, { clock, chance }) => {
     const seen = new Map<string, Stored | undefined>();
     const pause = (): Promise<void> =>
-      new Promise((resolve) => clock.after(20 * chance.fraction(), resolve));
+      new Promise((resolve) => clock.after(100 * chance.fraction(), resolve));
     const once = <T>(requestId: string, work: () => T): T => {
       if (results.has(requestId) && defect !== "no request ids") return results.get(requestId) as T;
       const result = work();

@@ -2,7 +2,7 @@
 // (liveness: all nodes answer, replicas become equal), then the checks over what the clients saw.
 import { type IndexFaults } from "../../node/index/faults.ts";
 import { Client } from "./client.ts";
-import { FAULT_KINDS, Faults, type FaultOptions } from "./faults.ts";
+import { FAULT_KINDS, Faults, type FaultKind, type FaultOptions } from "./faults.ts";
 import { History } from "./history.ts";
 import { type LinkQuality } from "./network-conditions.ts";
 import { SeededChance } from "./seeded-chance.ts";
@@ -44,16 +44,26 @@ const safetyMs = 90_000; // clients begin nothing after so much virtual time
 const answerWithinMs = 30_000; // after the heal every node serves within so long
 const convergeWithinMs = 120_000; // after the heal replicas are equal within so long
 
+const NEEDS_LINKS: ReadonlySet<FaultKind> = new Set([
+  "split",
+  "isolate",
+  "one-way",
+  "cut one link",
+  "slow node",
+]);
+
 export function drawPlan(options: SimulationOptions): Plan {
   const chance = new SeededChance(options.seed).fork("plan");
   const nodes = options.nodes ?? chance.pick([1, 2, 3, 3, 4, 5, 5, 6, 7]);
   const calm = chance.happens(0.15);
   const rate = (choices: readonly number[]): number => (calm ? 0 : chance.pick(choices));
-  const kinds = FAULT_KINDS.filter(() => chance.happens(0.5));
+  const kinds = FAULT_KINDS.filter(() => chance.happens(0.5)).filter(
+    (kind) => nodes > 1 || !NEEDS_LINKS.has(kind),
+  );
   const operations = options.operations ?? 150;
   const clients = 2 + chance.below(5);
   // Faults are drawn to fall among the operations: how long these take if nothing breaks decides the rest.
-  const durationMs = chance.pick([5_000, 15_000, 40_000]);
+  const durationMs = chance.pick([2_000, 5_000, 15_000, 40_000]);
   const copies = nodes < 3 ? 1 : nodes >= 5 && chance.happens(0.2) ? 5 : 3;
   return {
     nodes,
@@ -79,7 +89,7 @@ export function drawPlan(options: SimulationOptions): Plan {
       untilMs: safetyMs,
     },
     faults: {
-      kinds: calm || nodes < 2 ? [] : kinds,
+      kinds: calm ? [] : kinds,
       everyMs: durationMs / chance.pick([5, 12, 25]),
       lastMs: durationMs * chance.pick([0.05, 0.15, 0.4]),
       downMax: chance.happens(0.3) ? nodes : Math.max(1, (Math.min(copies, nodes) - 1) >> 1),
