@@ -23,8 +23,12 @@ const LARGE = inlineBytesMax * 3 + 5;
 const commits = (index: ReturnType<typeof makeService>["index"]) =>
   index.executed.filter(({ operation }) => operation.type === "commit");
 
-async function* untouched(): ByteStream {
-  throw new Error("The body was read");
+function untouched(): ByteStream {
+  return {
+    [Symbol.asyncIterator]: () => {
+      throw new Error("The body was read");
+    },
+  };
 }
 
 /** The same chunk again and again: long bodies in little memory. */
