@@ -2,6 +2,7 @@
 // readable alone), undefined members dropped, byte arrays copied out of the frame so that no value keeps it alive.
 import { Packr } from "msgpackr";
 import { isErrorCode, RingstowError } from "../../shared/errors.ts";
+import { frameBytesMax } from "../../shared/limits.ts";
 
 /** Bytes of the buffer that small messages are packed into, one after another. */
 const packBufferBytes = 64 * 1024;
@@ -10,7 +11,7 @@ const options = { useRecords: false, skipValues: [undefined], copyBuffers: true 
 const packr = new Packr(options);
 packr.useBuffer(Buffer.allocUnsafeSlow(packBufferBytes));
 
-/** A view of a shared buffer that is never written again. Throws TypeError for what is not plain data. */
+/** A plain view of a shared buffer, never written again. Throws TypeError for what is not plain data. */
 export function packValue(value: unknown): Uint8Array {
   const bytes = packr.pack(value);
   // The packer would keep the size of its largest message for all buffers to come.
@@ -18,10 +19,22 @@ export function packValue(value: unknown): Uint8Array {
   return bytes;
 }
 
-/** Throws when the bytes are not one whole value. */
-export function unpackValue(bytes: Uint8Array): unknown {
-  // A plain view, not a Buffer: byte arrays inside the value take its type.
-  return packr.unpack(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) as Buffer);
+/** As packValue; throws EntityTooLarge for what does not fit into one frame. `name` is for the message. */
+export function packBounded(name: string, value: unknown): Uint8Array {
+  const bytes = packValue(value);
+  if (bytes.length <= frameBytesMax) return bytes;
+  const text = `Cannot send "${name}": ${bytes.length} bytes are more than a frame may have`;
+  throw new RingstowError("EntityTooLarge", text);
+}
+
+/** Throws when the bytes are not one whole value. `source` is no Buffer: byte arrays inside take its type. */
+export function unpackValue(source: Uint8Array, start = 0, end = source.length): unknown {
+  return packr.unpack(source as Buffer, { start, end });
+}
+
+/** The same bytes, not as a Buffer. */
+export function plainView(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Whether a handler's failure is one it meant; all else is a fault that should be logged. */

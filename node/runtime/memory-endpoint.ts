@@ -1,7 +1,7 @@
 // One node's end of the memory network: its calls, the calls it answers, its streams.
 import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
-import { callsInFlightMax, frameBytesMax } from "../../shared/limits.ts";
+import { callsInFlightMax } from "../../shared/limits.ts";
 import {
   type Peer,
   type PeerHandlers,
@@ -15,7 +15,8 @@ import {
   describeFailure,
   failureFrom,
   isExpected,
-  packValue,
+  packBounded,
+  plainView,
   unpackValue,
 } from "./frame-values.ts";
 import { type MemoryNetwork, type MessageKind } from "./memory-network.ts";
@@ -54,8 +55,8 @@ export class MemoryEndpoint implements Transport {
     return this.#state === "crashed";
   }
 
-  call(peer: Peer, name: string, request: unknown, timeoutMs: number): Promise<unknown> {
-    const bytes = packBounded(name, request);
+  async call(peer: Peer, name: string, request: unknown, timeoutMs: number): Promise<unknown> {
+    const bytes = packPlain(name, request);
     return this.#await<unknown>(peer, name, timeoutMs, (resolve, fail) => {
       this.post(peer.address, "request", name, () => {
         const callee = this.#findCallee(peer, fail);
@@ -64,8 +65,8 @@ export class MemoryEndpoint implements Transport {
     });
   }
 
-  open(peer: Peer, name: string, header: unknown, timeoutMs: number): Promise<PeerStream> {
-    const bytes = packBounded(name, header);
+  async open(peer: Peer, name: string, header: unknown, timeoutMs: number): Promise<PeerStream> {
+    const bytes = packPlain(name, header);
     return this.#await<PeerStream>(peer, name, timeoutMs, (resolve, fail, isWaiting) => {
       const [delay] = this.network.policy(this.address, peer.address, "stream", name);
       if (delay === undefined) return; // lost: the time-out will say so
@@ -204,11 +205,11 @@ export class MemoryEndpoint implements Transport {
     try {
       const handlers = this.#serving(name);
       const from = { id: caller.id, address: caller.address };
-      const reply = packBounded(name, await handlers.call(name, unpackValue(request), from));
+      const reply = packPlain(name, await handlers.call(name, unpackValue(request), from));
       return (resolve) => resolve(unpackValue(reply));
     } catch (error) {
       if (!isExpected(error)) this.network.onFault(this.address, name, error);
-      const failure = packValue(describeFailure(error));
+      const failure = packPlain(name, describeFailure(error));
       return (_resolve, fail) => fail(failureFrom(unpackValue(failure)));
     }
   }
@@ -253,9 +254,6 @@ export class MemoryEndpoint implements Transport {
   }
 }
 
-function packBounded(name: string, value: unknown): Uint8Array {
-  const bytes = packValue(value);
-  if (bytes.length <= frameBytesMax) return bytes;
-  const text = `Cannot send "${name}": ${bytes.length} bytes are more than a frame may have`;
-  throw new RingstowError("EntityTooLarge", text);
+function packPlain(name: string, value: unknown): Uint8Array {
+  return plainView(packBounded(name, value));
 }

@@ -1,0 +1,206 @@
+// The peer link against the Transport suite over 127.0.0.1, and what only a real network shows: strangers, garbage.
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { describe, expect, test } from "vitest";
+import { type Log } from "../../node/ports.ts";
+import { FRAME, writeFrameHeader } from "../../node/runtime/frame.ts";
+import { dialTls, parseHostPort } from "../../node/runtime/peer-link-tls.ts";
+import { type PeerLinkTransport, openPeerLink } from "../../node/runtime/peer-link.ts";
+import { type NodeId } from "../../shared/ids.ts";
+import { ALICE, BOB, type World, describeTransport, handlers } from "./transport-suite.ts";
+
+const secret = new Uint8Array(32).fill(9);
+const listen = { host: "127.0.0.1", port: 0 };
+
+/** Keeps every warning and error as one line of text, and tells who waits for one. */
+class LogLines implements Log {
+  readonly lines: string[] = [];
+  #waiting: (() => void)[] = [];
+
+  info(): void {}
+  warn(event: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.lines.push(`${event} ${JSON.stringify(fields)}`);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+  error(event: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.warn(event, fields);
+  }
+  async until(pattern: RegExp): Promise<void> {
+    while (!this.lines.some((line) => pattern.test(line)))
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+interface Options {
+  secret?: Uint8Array;
+  protocolVersion?: number;
+  log?: Log;
+}
+
+function openLink(id: NodeId, options: Options = {}): Promise<PeerLinkTransport> {
+  const { log = new LogLines(), protocolVersion = 1 } = options;
+  return openPeerLink({
+    listen,
+    advertise: "127.0.0.1:0",
+    id,
+    secret: options.secret ?? secret,
+    protocolVersion,
+    log,
+  });
+}
+
+async function realWorld(): Promise<World> {
+  const links: PeerLinkTransport[] = [];
+  // A port that was just free.
+  const server = createServer().listen(listen);
+  await once(server, "listening");
+  const vacantAddress = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server.close();
+  await once(server, "close");
+  return {
+    vacantAddress,
+    attach: async (id) => {
+      const link = await openLink(id);
+      links.push(link);
+      return { transport: link, address: link.address };
+    },
+    run: (body) => body(),
+    end: async () => {
+      await Promise.all(links.map((link) => link.close()));
+    },
+  };
+}
+
+describe("openPeerLink", () => describeTransport(realWorld));
+
+describe("openPeerLink, strangers", () => {
+  test("a node with another secret is refused, both sides say so", async () => {
+    const [aliceLog, bobLog] = [new LogLines(), new LogLines()];
+    const alice = await openLink(ALICE, { secret: new Uint8Array(32).fill(1), log: aliceLog });
+    const bob = await openLink(BOB, { log: bobLog });
+    let calls = 0;
+    bob.serve(handlers({ call: async () => calls++ }));
+    await expect(alice.call(bob, "x", null, 5000)).rejects.toMatchObject({
+      failure: "unreachable",
+    });
+    await bobLog.until(/Refused a peer.*secret/u);
+    await aliceLog.until(/No peer link came about/u);
+    expect(calls).toBe(0);
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  test("a node of another protocol version is refused, both versions are logged", async () => {
+    const bobLog = new LogLines();
+    const alice = await openLink(ALICE, { protocolVersion: 7 });
+    const bob = await openLink(BOB, { log: bobLog });
+    await expect(alice.call(bob, "x", null, 5000)).rejects.toMatchObject({
+      failure: "unreachable",
+    });
+    await bobLog.until(/speaks \\"ringstow\/7\\", this node \\"ringstow\/1\\"/u);
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  test("garbage at the port does no harm", async () => {
+    const log = new LogLines();
+    const [alice, bob] = [await openLink(ALICE), await openLink(BOB, { log })];
+    bob.serve(handlers({ call: async () => "ok" }));
+    const socket = connect(parseHostPort(bob.address));
+    socket.on("error", () => {}); // a reset is as good as an end
+    socket.end(Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    await once(socket, "close");
+    await log.until(/Refused a peer/u);
+    expect(await alice.call(bob, "x", null, 5000)).toBe("ok");
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  test("frames that make no sense end their connection, and only that", async () => {
+    const log = new LogLines();
+    const [alice, bob] = [await openLink(ALICE), await openLink(BOB, { log })];
+    bob.serve(handlers({ call: async () => "ok" }));
+    expect(await alice.call(bob, "x", null, 5000)).toBe("ok");
+    const frame = (type: number, payload: Uint8Array): Uint8Array => {
+      const bytes = new Uint8Array(9 + payload.length);
+      writeFrameHeader(bytes, 0, type as 1, 0, payload.length);
+      bytes.set(payload, 9);
+      return bytes;
+    };
+    const bad = [
+      frame(99, new Uint8Array(0)),
+      frame(FRAME.request, new Uint8Array([0x93, 1])),
+      frame(FRAME.hello, new Uint8Array([0xc1])),
+      frame(FRAME.hello, new Uint8Array([0xc0])),
+      new Uint8Array(9).fill(255),
+    ];
+    for (const bytes of bad) {
+      const stranger = dialTls(parseHostPort(bob.address), { secret, protocolVersion: 1 });
+      stranger.on("error", () => {});
+      stranger.resume();
+      await once(stranger, "secureConnect");
+      stranger.write(bytes);
+      await once(stranger, "close");
+    }
+    expect(log.lines.filter((line) => line.includes("cannot be read"))).toHaveLength(bad.length);
+    expect(await alice.call(bob, "x", null, 5000)).toBe("ok");
+    await Promise.all([alice.close(), bob.close()]);
+  });
+});
+
+describe("openPeerLink, connections", () => {
+  test("a connection is used in both directions", async () => {
+    const [alice, bob] = [await openLink(ALICE), await openLink(BOB)];
+    alice.serve(handlers({ call: async () => "alice" }));
+    bob.serve(handlers({ call: async () => "bob" }));
+    expect(await alice.call(bob, "x", null, 5000)).toBe("bob");
+    // Were a second connection needed, nobody would be found at this address any more.
+    const address = alice.address;
+    expect(await bob.call({ address, id: ALICE }, "x", null, 5000)).toBe("alice");
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  test("both dial at once: both calls are answered", async () => {
+    const [alice, bob] = [await openLink(ALICE), await openLink(BOB)];
+    alice.serve(handlers({ call: async () => "alice" }));
+    bob.serve(handlers({ call: async () => "bob" }));
+    const replies = await Promise.all([
+      alice.call(bob, "x", null, 5000),
+      bob.call(alice, "x", null, 5000),
+    ]);
+    expect(replies).toEqual(["bob", "alice"]);
+    await Promise.all([alice.close(), bob.close()]);
+  });
+
+  test("a host that accepts and says nothing is a time-out of each call", async () => {
+    const alice = await openLink(ALICE);
+    const mute = createServer().listen(listen);
+    await once(mute, "listening");
+    const peer = { address: `127.0.0.1:${(mute.address() as AddressInfo).port}` };
+    const calls = [20, 40].map((timeoutMs) => alice.call(peer, "x", null, timeoutMs));
+    for (const call of calls) await expect(call).rejects.toMatchObject({ failure: "timeout" });
+    await alice.close();
+    mute.close();
+  });
+
+  test("an address that cannot be read is unreachable", async () => {
+    const alice = await openLink(ALICE);
+    for (const address of ["nowhere", "host:99999", "", "a:b:1"])
+      await expect(alice.call({ address }, "x", null, 100)).rejects.toMatchObject({
+        failure: "unreachable",
+      });
+    await alice.close();
+  });
+
+  test("a taken port is an error at once", async () => {
+    const alice = await openLink(ALICE);
+    const { port } = parseHostPort(alice.address);
+    const second = openPeerLink({
+      listen: { host: "127.0.0.1", port },
+      advertise: alice.address,
+      id: BOB,
+      secret,
+      protocolVersion: 1,
+      log: new LogLines(),
+    });
+    await expect(second).rejects.toMatchObject({ code: "EADDRINUSE" });
+    await alice.close();
+  });
+});
