@@ -1,0 +1,241 @@
+import { describe, expect, test } from "vitest";
+import { type FolderId } from "../../../shared/ids.ts";
+import { requestGrant } from "../../../node/route/grants.ts";
+import { RouteCluster } from "./route-cluster.ts";
+
+async function started(size: number, seed = 1): Promise<RouteCluster> {
+  const cluster = new RouteCluster(size, { seed });
+  await cluster.start(...cluster.nodes);
+  await cluster.until(() => cluster.tablesAgree(size), 3_000);
+  if (size > cluster.r) await cluster.until(() => cluster.ringIsIdeal(), 3_000);
+  return cluster;
+}
+
+describe("createRoute", () => {
+  test.each([1, 2, 3, 4, 5])(
+    "starts a genesis of %i: equal tables, right neighbours",
+    async (size) => {
+      const cluster = await started(size);
+      await cluster.clock.runFor(20_000);
+      expect(cluster.tablesAgree(size)).toBe(true);
+      const ids = cluster.nodes.map((node) => node.id);
+      for (const [index, node] of cluster.nodes.entries()) {
+        const ring = node.route.ring();
+        const at = (offset: number) => ids[(index + offset + size) % size];
+        const expected = Array.from({ length: Math.min(cluster.r, size - 1) }, (_, i) => at(i + 1));
+        expect(ring.successors).toEqual(expected);
+        expect(ring.predecessor).toBe(size === 1 ? undefined : at(-1));
+        expect(node.route.arcShare(node.id)).toBeCloseTo(1 / size, 5);
+      }
+      expect(cluster.events.filter((each) => each.level !== "info")).toEqual([]);
+    },
+  );
+
+  test("declares a crashed node dead everywhere, and alive when it restarts", async () => {
+    const cluster = await started(5);
+    const [lost, ...others] = cluster.nodes;
+    cluster.crash(lost!);
+    const deadMs = await cluster.until(
+      () => others.every((each) => cluster.stateOf(lost!, each) === "dead"),
+      10_000,
+    );
+    for (const each of others) expect(each.route.live()).toHaveLength(4);
+    await cluster.until(() => cluster.ringIsIdeal(), 10_000);
+    await cluster.clock.runFor(5_000);
+    await cluster.restart(lost!);
+    const aliveMs = await cluster.until(() => cluster.tablesAgree(5), 3_000);
+    expect(others[0]!.route.find(lost!.id)?.incarnation).toBeGreaterThan(1);
+    const idealMs = await cluster.until(() => cluster.ringIsIdeal(), 10_000);
+    expect(cluster.faults()).toEqual([]);
+    expect(deadMs).toBeLessThan(6_000);
+    expect(aliveMs).toBeLessThan(100);
+    expect(idealMs).toBeLessThan(6_000);
+  });
+
+  test("takes a node back that restarts before anybody missed it", async () => {
+    for (const size of [3, 4, 5]) {
+      const cluster = await started(size);
+      const node = cluster.node(1);
+      cluster.crash(node);
+      await cluster.clock.runFor(300);
+      await cluster.restart(node);
+      await cluster.until(
+        () => cluster.running.every((each) => each.route.find(node.id)?.incarnation === 2),
+        1_000,
+      );
+      await cluster.until(() => cluster.tablesAgree(size) && cluster.ringIsIdeal(), 10_000);
+      expect(cluster.faults()).toEqual([]);
+    }
+  });
+
+  test("all nodes restart at once and form the ring again", async () => {
+    const cluster = await started(5);
+    for (const node of cluster.nodes) cluster.crash(node);
+    await cluster.clock.runFor(1_000);
+    for (const node of cluster.nodes) await cluster.restart(node);
+    await cluster.until(() => cluster.tablesAgree(5) && cluster.ringIsIdeal(), 5_000);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("a sixth node joins with a granted id, and is known after a restart", async () => {
+    const cluster = await started(5);
+    const folder = "00000000000000aa" as FolderId;
+    const asking = cluster.node(2).peers;
+    const id = await cluster.clock.settle(requestGrant(asking, ["n0", "n1"], folder));
+    const again = await cluster.clock.settle(requestGrant(asking, ["n0", "n1"], folder));
+    expect(again).toBe(id);
+    const sixth = cluster.add("n5", id, folder, ["n0"]);
+    await cluster.start(sixth);
+    await cluster.until(() => cluster.tablesAgree(6) && cluster.ringIsIdeal(), 6_000);
+    expect(cluster.ringFaults()).toEqual([]);
+    expect(sixth.route.arcShare(sixth.id)).toBeCloseTo(0.1, 3);
+    await cluster.clock.runFor(5_000);
+    cluster.crash(sixth);
+    cluster.crash(cluster.node(0));
+    await cluster.restart(cluster.node(0));
+    expect(cluster.node(0).route.find(sixth.id)?.peerAddress).toBe("n5");
+    await cluster.restart(sixth);
+    await cluster.until(() => cluster.tablesAgree(6) && cluster.ringIsIdeal(), 10_000);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("a third node turns the static ring of two into Chord's", async () => {
+    const cluster = await started(2);
+    expect(cluster.states()).toEqual([]);
+    const folder = "00000000000000aa" as FolderId;
+    const id = await cluster.clock.settle(requestGrant(cluster.node(0).peers, ["n1"], folder));
+    const third = cluster.add("n2", id, folder, ["n1"]);
+    await cluster.start(third);
+    await cluster.until(() => cluster.tablesAgree(3) && cluster.ringIsIdeal(), 5_000);
+    cluster.crash(third);
+    await cluster.until(() => cluster.tablesAgree(2) && cluster.states().length === 0, 10_000);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test.each([
+    [5, 2],
+    [6, 3],
+    [9, 4],
+  ])("a partition of %i nodes with %i cut off heals to one ring", async (size, minority) => {
+    for (const seed of [1, 2, 3]) {
+      const cluster = await started(size, seed);
+      const left = cluster.nodes.slice(0, minority);
+      const right = cluster.nodes.slice(minority);
+      cluster.partition(left, right);
+      const apart = () =>
+        left.every((node) => node.route.live().length === minority) &&
+        right.every((node) => node.route.live().length === size - minority);
+      await cluster.until(apart, 60_000);
+      await cluster.clock.runFor(20_000);
+      cluster.heal();
+      await cluster.until(() => cluster.tablesAgree(size) && cluster.ringIsIdeal(), 60_000);
+      await cluster.clock.runFor(5_000);
+      expect(cluster.ringFaults()).toEqual([]);
+      expect(cluster.faults()).toEqual([]);
+    }
+  });
+
+  test("keeps a node that one link cannot reach (non-transitive links)", async () => {
+    const cluster = await started(5);
+    cluster.partition([cluster.node(0)], [cluster.node(1)]);
+    await cluster.clock.runFor(60_000);
+    for (const node of cluster.nodes) expect(node.route.live()).toHaveLength(5);
+    expect(cluster.events.filter((each) => each.event === "Member is dead")).toEqual([]);
+  });
+
+  test("loses no live node to lost messages", async () => {
+    const cluster = await started(5);
+    cluster.loss = 0.1;
+    await cluster.clock.runFor(120_000);
+    expect(cluster.events.filter((each) => each.event === "Member is dead")).toEqual([]);
+    cluster.loss = 0;
+    await cluster.until(() => cluster.tablesAgree(5) && cluster.ringIsIdeal(), 40_000);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("a node that sleeps 30 s is declared dead, blames nobody, and joins again", async () => {
+    const cluster = await started(5);
+    const [sleeper, ...others] = cluster.nodes;
+    sleeper!.clock.pause();
+    cluster.partition([sleeper!], others);
+    await cluster.clock.runFor(30_000);
+    for (const each of others) expect(cluster.stateOf(sleeper!, each)).toBe("dead");
+    cluster.heal();
+    sleeper!.clock.resume();
+    await cluster.until(() => cluster.tablesAgree(5) && cluster.ringIsIdeal(), 20_000);
+    const deaths = cluster.events.filter((each) => each.event === "Member is dead");
+    expect(deaths.every((each) => each.node !== sleeper!.name)).toBe(true);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("survives the loss of r successors at once, with an alarm", async () => {
+    const cluster = await started(9);
+    for (const index of [3, 4]) cluster.crash(cluster.node(index));
+    await cluster.until(() => cluster.tablesAgree(7) && cluster.ringIsIdeal(), 30_000);
+    expect(cluster.r).toBe(2);
+    expect(cluster.events.some((each) => each.event.startsWith("Ring starts"))).toBe(true);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("announce shows in self at once and reaches the others", async () => {
+    const cluster = await started(5);
+    const node = cluster.node(3);
+    node.route.announce({ capacityBytes: 1000, freeBytes: 700 });
+    expect(node.route.self).toMatchObject({ capacityBytes: 1000, freeBytes: 700 });
+    const took = await cluster.until(
+      () => cluster.nodes.every((each) => each.route.find(node.id)?.freeBytes === 700),
+      10_000,
+    );
+    expect(took).toBeLessThan(6_000);
+    node.route.announce({ capacityBytes: 1000, freeBytes: 695 });
+    expect(node.route.self.freeBytes).toBe(695);
+    expect(node.route.self.incarnation).toBe(1);
+  });
+
+  test("observed(unreachable) speeds up the verdict, and alone harms no live node", async () => {
+    const cluster = await started(5);
+    const [lost, observer] = [cluster.node(4), cluster.node(0)];
+    for (let i = 0; i < 50; i++) observer.route.observed(lost.id, false);
+    await cluster.clock.runFor(10_000);
+    expect(cluster.stateOf(lost, observer)).toBe("alive");
+    cluster.crash(lost);
+    observer.route.observed(lost.id, false);
+    const tookMs = await cluster.until(() => cluster.stateOf(lost, observer) === "dead", 10_000);
+    expect(tookMs).toBeLessThan(1_200);
+  });
+
+  test("onChange tells of death and return, and can be stopped", async () => {
+    const cluster = await started(3);
+    const seen: string[] = [];
+    const lost = cluster.node(2);
+    const stop = cluster
+      .node(0)
+      .route.onChange((row, before) => seen.push(`${before?.state} -> ${row.state}`));
+    cluster.crash(lost);
+    await cluster.until(() => cluster.stateOf(lost, cluster.node(0)) === "dead", 10_000);
+    await cluster.restart(lost);
+    await cluster.until(() => cluster.tablesAgree(3), 5_000);
+    expect(seen).toEqual(["alive -> suspect", "suspect -> dead", "dead -> alive"]);
+    stop();
+    cluster.crash(lost);
+    await cluster.until(() => cluster.stateOf(lost, cluster.node(0)) === "dead", 10_000);
+    expect(seen).toHaveLength(3);
+  });
+
+  test("stop() ends everything: no timer fires afterwards", async () => {
+    const cluster = await started(3);
+    await cluster.clock.settle(Promise.all(cluster.nodes.map((node) => node.route.stop())));
+    const before = cluster.clock.events;
+    await cluster.clock.runFor(60_000);
+    expect(cluster.clock.events).toBe(before);
+  });
+
+  test("start() of a joiner without an answering seed fails with Unavailable", async () => {
+    const cluster = await started(1);
+    const joiner = cluster.add("n9", "f".repeat(32) as never, "00000000000000bb" as FolderId, [
+      "nobody",
+    ]);
+    cluster.crash(cluster.node(0));
+    await expect(cluster.start(joiner)).rejects.toMatchObject({ code: "Unavailable" });
+  });
+});
