@@ -1,5 +1,6 @@
 // The coordinator: what a node offers to gateways, made of the index and the data module. Holds no state of its own
 // but the background work it started; any node can serve any request.
+import { RingstowError } from "../../shared/errors.ts";
 import { type ObjectService } from "../../shared/object-service.ts";
 import { type NodeConfig } from "../config.ts";
 import { type Data } from "../data/types.ts";
@@ -30,7 +31,10 @@ export interface ObjectDeps {
 }
 
 export interface ObjectModule extends ObjectService {
-  /** Frees the due garbage of a chain. The index's chain checker calls it for chains led here. */
+  /**
+   * Frees the due garbage of a chain. The index's chain checker calls it for chains led here. An expected failure is
+   * logged and left to the next round: one chain that cannot be freed must not keep the others from it.
+   */
   freeGarbage(at: RegisterAddress, chain: Chain): Promise<void>;
   /** Resolves when no background work runs or waits. */
   settled(): Promise<void>;
@@ -58,7 +62,14 @@ export function createObjectService(deps: ObjectDeps): ObjectModule {
     abortUpload: (request) => abortUpload(context, request),
     listParts: (request) => listParts(context, request),
     listUploads: (request) => listUploads(context, request),
-    freeGarbage: (at, chain) => freeGarbage(context, at, chain),
+    async freeGarbage(at, chain) {
+      try {
+        await freeGarbage(context, at, chain);
+      } catch (error) {
+        if (!(error instanceof RingstowError)) throw error;
+        log.warn("Cannot free garbage yet", { key: at.key, error: String(error) });
+      }
+    },
     settled: () => background.settled(),
     stop: () => background.stop(),
   };
