@@ -2,7 +2,7 @@
 // between iterables and the socket without web streams, "100 Continue" is sent at the first read of a body, a
 // breaking body breaks the connection, and close() ends in bounded time.
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
-import { type AddressInfo, isIPv6 } from "node:net";
+import { type AddressInfo, type Socket, isIPv6 } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { sourceOf } from "../../shared/body-stream.ts";
@@ -44,15 +44,20 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     maxHeaderSize: callHeaderBytesMax,
     noDelay: true,
   });
+  const sockets = new Set<Socket>();
   const underWay = new Set<ServerResponse>();
   let closing = false;
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   const listener = requestListener(options.app, options.log);
   const accept = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (closing) outgoing.shouldKeepAlive = false;
     underWay.add(outgoing);
     outgoing.once("close", () => {
       underWay.delete(outgoing);
-      if (closing) setImmediate(() => server.closeIdleConnections());
+      if (closing) incoming.socket.destroySoon();
     });
     void listener(incoming, outgoing);
   };
@@ -64,7 +69,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
   await listen(server, options.host, options.port);
   const close = (): Promise<void> => {
     closing = true;
-    for (const outgoing of underWay) outgoing.shouldKeepAlive = false;
+    const busy = new Set<Socket>();
+    for (const outgoing of underWay) {
+      outgoing.shouldKeepAlive = false;
+      if (outgoing.socket) busy.add(outgoing.socket);
+    }
+    // Not closeIdleConnections(): it spares connections that never sent a request.
+    for (const socket of sockets) if (!busy.has(socket)) socket.destroy();
     return ended(server);
   };
   let ending: Promise<void> | undefined;
@@ -119,7 +130,6 @@ function ended(server: Server): Promise<void> {
       if (error) reject(error);
       else resolve();
     });
-    server.closeIdleConnections();
   });
 }
 
