@@ -4,8 +4,7 @@ import { type ByteStream, type PutRequest, type PutResult } from "../../shared/o
 import { type NewEntry } from "../../shared/records.ts";
 import { objectAddress } from "./addresses.ts";
 import { BodyReader } from "./body-reader.ts";
-import { checkPrecondition, hasPrecondition } from "./conditions.ts";
-import { type Context, readChain } from "./context.ts";
+import { type Context } from "./context.ts";
 import { commitStaged, stageBody } from "./stage-body.ts";
 
 /** Throws the body's errors, NoSuchKey or PreconditionFailed, NoSuchBucket, BlockDisowned, Unavailable. */
@@ -16,11 +15,8 @@ export async function put(
 ): Promise<PutResult> {
   const at = objectAddress(request.bucket, request.key, context.sliceBits);
   const reader = new BodyReader(body, request.body, context.digest);
-  if (hasPrecondition(request.precondition)) {
-    // Spares a client from sending a body in vain; the commit decides for good.
-    const chain = await readChain(context, at);
-    checkPrecondition(chain?.entries[0], request.precondition);
-  }
+  // No early look at the precondition: a retry whose first attempt was committed would find its own object and be
+  // refused. Only the register knows the request ids.
   const staged = await stageBody(context, at, reader);
   const entry: NewEntry = {
     headers: request.headers,
