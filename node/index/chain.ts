@@ -3,25 +3,15 @@
 // very same chain means that nothing changes.
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId, type RequestId } from "../../shared/ids.ts";
-import { lockQueueMax } from "../../shared/limits.ts";
 import {
   type BlockRef,
   type Entry,
   type NewEntry,
   type Precondition,
 } from "../../shared/records.ts";
+import { acquire, cancel, grantNext, requireFence, update } from "./chain-lock.ts";
+import { type ChainStep, type OperationContext, step } from "./chain-step.ts";
 import { type Chain, type ChainOperation, type ChainResult, type Garbage } from "./types.ts";
-
-export interface OperationContext {
-  /** Wall clock of the leader, for Last-Modified and the age of garbage only. */
-  readonly wallMs: number;
-  readonly requestId: RequestId;
-}
-
-export interface ChainStep {
-  readonly chain: Chain;
-  readonly result: ChainResult;
-}
 
 export const EMPTY_CHAIN: Chain = {
   version: 0,
@@ -89,8 +79,6 @@ export function applyToChain(
       return cancel(chain, operation.requestId);
   }
 }
-
-const step = (chain: Chain, result: ChainResult): ChainStep => ({ chain, result });
 
 // ---------------------------------------------------------------- writes
 
@@ -291,85 +279,4 @@ function endUpload(chain: Chain, uploadId: string, context: OperationContext): C
       { kind: "upload", sinceMs: context.wallMs, uploadId: ended.id },
     ]),
   };
-}
-
-// ---------------------------------------------------------------- lock and queue
-
-function requireFence(chain: Chain, fence: number): void {
-  if (chain.lock?.fence !== fence) {
-    throw new RingstowError("FenceTooOld", undefined, { fence: String(chain.fence) });
-  }
-}
-
-function acquire(
-  chain: Chain,
-  operation: Extract<ChainOperation, { type: "acquire" }>,
-  context: OperationContext,
-): ChainStep {
-  const { requestId } = context;
-  if (chain.lock?.requestId === requestId) {
-    return step(chain, { type: "granted", fence: chain.lock.fence, leaseMs: chain.lock.leaseMs });
-  }
-  const place = chain.queue.findIndex((waiting) => waiting.requestId === requestId);
-  if (place >= 0) return step(chain, { type: "queued", place });
-  const request = { holder: operation.holder, requestId, leaseMs: operation.leaseMs };
-  if (!chain.lock) {
-    const fence = chain.fence + 1;
-    return step(
-      { ...chain, fence, lock: { ...request, fence } },
-      { type: "granted", fence, leaseMs: request.leaseMs },
-    );
-  }
-  if (chain.queue.length >= lockQueueMax) {
-    throw new RingstowError("SlowDown", "Too many writers wait for this object's lock");
-  }
-  return step(
-    { ...chain, queue: [...chain.queue, request] },
-    { type: "queued", place: chain.queue.length },
-  );
-}
-
-/** Unlocks, and grants the lock to the head of the queue in the same step. */
-function grantNext(chain: Chain): Chain {
-  const [head, ...queue] = chain.queue;
-  if (!head) return { ...chain, lock: undefined };
-  const fence = chain.fence + 1;
-  return { ...chain, fence, lock: { ...head, fence }, queue };
-}
-
-function update(chain: Chain, operation: Extract<ChainOperation, { type: "update" }>): ChainStep {
-  requireFence(chain, operation.fence);
-  const entries = chain.entries.map((entry) =>
-    entry.body.kind === "blocks"
-      ? {
-          ...entry,
-          body: {
-            ...entry.body,
-            blocks: entry.body.blocks.map((block) => raise(block, operation)),
-          },
-        }
-      : entry,
-  );
-  return step({ ...chain, entries }, { type: "done" });
-}
-
-function raise(
-  block: BlockRef,
-  to: { readonly block: BlockId; readonly node: string; readonly version: number },
-): BlockRef {
-  if (block.id !== to.block) return block;
-  const replicas = block.replicas.map((pointer) =>
-    pointer.node === to.node
-      ? { ...pointer, version: Math.max(pointer.version, to.version) }
-      : pointer,
-  );
-  return { ...block, replicas };
-}
-
-function cancel(chain: Chain, requestId: RequestId): ChainStep {
-  if (chain.lock?.requestId === requestId) return step(grantNext(chain), { type: "done" });
-  const queue = chain.queue.filter((waiting) => waiting.requestId !== requestId);
-  return queue.length === chain.queue.length
-    ? step(chain, { type: "done" })
-    : step({ ...chain, queue }, { type: "done" });
 }

@@ -9,7 +9,8 @@ import { type Clock, type Log, type Timer } from "../ports.ts";
 import { type Route } from "../route/types.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type Claim, type MemberLink } from "./member-link.ts";
-import { type PrepareReply, type Replica } from "./replica.ts";
+import { type Replica } from "./replica.ts";
+import { type PrepareReply } from "./replica-replies.ts";
 import { SliceLeader } from "./slice-leader.ts";
 import { type View, majorityOf } from "./views.ts";
 

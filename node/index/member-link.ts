@@ -7,15 +7,15 @@ import { type Ballot } from "../../shared/versions.ts";
 import { type Peer, TransportError } from "../ports.ts";
 import { type Peers } from "../peers.ts";
 import { type Route } from "../route/types.ts";
+import { type Replica } from "./replica.ts";
 import {
   type AcceptReply,
   type NamesReply,
   type PrepareReply,
   type ReadFastReply,
   type ReadRegReply,
-  type Replica,
   type ScanReply,
-} from "./replica.ts";
+} from "./replica-replies.ts";
 
 export interface Claim {
   readonly slice: Slice;

@@ -1,7 +1,8 @@
 // Operations on registers that are no chains: parts of uploads, bucket records, gates. Pure functions like chain.ts.
 import { RingstowError } from "../../shared/errors.ts";
 import { type Bucket, type Part } from "../../shared/records.ts";
-import { type OperationContext, grownBlock } from "./chain.ts";
+import { grownBlock } from "./chain.ts";
+import { type OperationContext } from "./chain-step.ts";
 import {
   type BucketOperation,
   type ChainOperation,

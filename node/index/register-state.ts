@@ -2,9 +2,10 @@
 // text for the replicas, decoded only where operations run or answers are given.
 import { RingstowError } from "../../shared/errors.ts";
 import { dedupMax } from "../../shared/limits.ts";
-import { type Bucket, type Part } from "../../shared/records.ts";
+import { type Bucket } from "../../shared/records.ts";
 import { type RequestId } from "../../shared/ids.ts";
-import { EMPTY_CHAIN, type OperationContext, applyToChain, isSpent } from "./chain.ts";
+import { EMPTY_CHAIN, applyToChain, isSpent } from "./chain.ts";
+import { type OperationContext } from "./chain-step.ts";
 import { applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
 import {
   type BucketOperation,

@@ -32,6 +32,14 @@ import {
   registerRowsEnd,
   versionOfRow,
 } from "./rows.ts";
+import {
+  type AcceptReply,
+  type NamesReply,
+  type PrepareReply,
+  type ReadFastReply,
+  type ReadRegReply,
+  type ScanReply,
+} from "./replica-replies.ts";
 import { type View } from "./views.ts";
 
 interface SliceState {
@@ -50,23 +58,6 @@ interface MetaRow {
   readonly epoch: number;
   readonly promised: Ballot;
 }
-
-export type PrepareReply = { ok: true; keys?: string[] | undefined } | Refusal;
-export type AcceptReply = { ok: true } | Refusal;
-export type ReadRegReply = { ok: true; registers: StoredRegister[] } | Refusal;
-export type NamesReply = { ok: true; keys: string[]; more: boolean } | Refusal;
-export type ReadFastReply =
-  | { ok: true; epoch: number; members: string[]; register: StoredRegister }
-  | Refusal;
-export type ScanReply =
-  | {
-      ok: true;
-      epoch: number;
-      members: string[];
-      rows: { key: string; version: Version; value?: string | undefined }[];
-      more: boolean;
-    }
-  | Refusal;
 
 export interface ReplicaOptions {
   readonly store: Store;

@@ -11,7 +11,7 @@ import { compareUtf8 } from "../../shared/utf8.ts";
 import { type FastReadOptions, mayAnswer, readOrder } from "./fast-read.ts";
 import { type ScanRange } from "./member-link.ts";
 import { decodeState, isTombstone, valueOf } from "./register-state.ts";
-import { type ScanReply } from "./replica.ts";
+import { type ScanReply } from "./replica-replies.ts";
 import { type RegisterKey, type ScanPage, type ScanRequest, type ScanRow } from "./types.ts";
 import { majorityOf } from "./views.ts";
 

@@ -42,20 +42,8 @@ import {
   bucketOf,
   registerKey,
 } from "./types.ts";
+import { type Touched, keptAnswers } from "./touched.ts";
 import { majorityOf } from "./views.ts";
-
-/** A register's value as this leader knows it. */
-interface Touched {
-  readonly version: Version;
-  readonly state: RegisterState;
-  readonly text: string;
-  /** Leader time at which each of `state.answered` was first seen, ms. */
-  readonly answeredAt: readonly number[];
-  /** Written or confirmed absent under this ballot by a majority. */
-  readonly settled: boolean;
-  /** Only right after a read from the members. */
-  readonly body?: Uint8Array | undefined;
-}
 
 export interface SliceLeaderOptions {
   readonly slice: Slice;
@@ -195,7 +183,7 @@ export class SliceLeader {
       }
       return step.result;
     }
-    const kept = this.#keptAnswers(touched);
+    const kept = keptAnswers(touched, clock.monotonicMs());
     const answer: Answered = [requestId, digestOf(operation), step.result];
     const state = { value: step.value, answered: withAnswer(kept.answers, answer) };
     let nextBody: Uint8Array | undefined;
@@ -292,16 +280,6 @@ export class SliceLeader {
     if (!newest.body)
       throw new RingstowError("Corrupt", "An inline body is missing beside its register");
     return newest.body;
-  }
-
-  #keptAnswers(touched: Touched): { answers: readonly Answered[]; at: readonly number[] } {
-    const now = this.#options.clock.monotonicMs();
-    const { answered } = touched.state;
-    const crowded = answered.length >= dedupMax;
-    // No internal retry lives longer than operationDeadlineMs: a crowded register forgets after that.
-    const ageMs = crowded ? operationDeadlineMs + 1_000 : dedupMs;
-    const young = (_: unknown, i: number): boolean => now - touched.answeredAt[i]! <= ageMs;
-    return { answers: answered.filter(young), at: touched.answeredAt.filter(young) };
   }
 
   // ------------------------------------------------------------------ quorums
