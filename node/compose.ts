@@ -20,8 +20,6 @@ export interface RingstowNode {
   readonly data: Data;
   readonly object: ObjectModule;
   status(): Promise<NodeStatus>;
-  /** What `peer` says of itself, for `ringstow status`. */
-  statusOf(peer: { address: string }): Promise<NodeStatus>;
   start(): Promise<void>;
   /** Ends the node's work; the ports are the caller's to close afterwards. */
   stop(): Promise<void>;
@@ -31,8 +29,6 @@ export interface ComposeOptions {
   /** Test-only switches that break one rule of the protocol each. */
   readonly faults?: IndexFaults | undefined;
 }
-
-const statusTimeoutMs = 3_000;
 
 export function composeNode(
   config: NodeConfig,
@@ -82,9 +78,37 @@ export function composeNode(
     route,
     log,
   });
-  const startedMs = clock.monotonicMs();
+  const status = statusOf(config, ports, { route, index, data });
+  peers.onCall("node.status", status);
 
-  const status = async (): Promise<NodeStatus> => {
+  return {
+    route,
+    index,
+    data,
+    object,
+    status,
+    async start() {
+      transport.serve(peers.handlers());
+      await route.start();
+      await index.start();
+      await data.start();
+    },
+    async stop() {
+      await object.stop();
+      await data.stop();
+      await index.stop();
+      await route.stop();
+    },
+  };
+}
+
+function statusOf(
+  config: NodeConfig,
+  { clock }: Ports,
+  { route, index, data }: Pick<RingstowNode, "route" | "index" | "data">,
+): () => Promise<NodeStatus> {
+  const startedMs = clock.monotonicMs();
+  return async () => {
     const [counts, usage] = await Promise.all([index.counts(), data.usage()]);
     return {
       id: config.id,
@@ -99,27 +123,5 @@ export function composeNode(
         .members()
         .map(({ id, url, zone, state, sinceMs }) => ({ id, url, zone, state, sinceMs })),
     };
-  };
-  peers.onCall("node.status", status);
-
-  return {
-    route,
-    index,
-    data,
-    object,
-    status,
-    statusOf: (peer) => peers.call(peer, "node.status", {}, statusTimeoutMs),
-    async start() {
-      transport.serve(peers.handlers());
-      await route.start();
-      await index.start();
-      await data.start();
-    },
-    async stop() {
-      await object.stop();
-      await data.stop();
-      await index.stop();
-      await route.stop();
-    },
   };
 }

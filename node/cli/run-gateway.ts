@@ -42,7 +42,6 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     upstream,
     host: options.host,
     port: options.port,
-    trustProxy: options.trustProxy,
   });
   return {
     url: server.url,

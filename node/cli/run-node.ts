@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { reserveBytesDefault } from "../../shared/limits.ts";
 import { type Position } from "../../shared/nearest.ts";
 import { PROTOCOL_VERSION } from "../../shared/protocol.ts";
-import { deriveSecrets } from "../../shared/peer-auth.ts";
+import { type ClusterSecrets, deriveSecrets } from "../../shared/peer-auth.ts";
 import { type RingstowNode, composeNode } from "../compose.ts";
+import { type NodeConfig } from "../config.ts";
 import { createNodeApp } from "../http.ts";
 import { type Store } from "../ports.ts";
 import { openDiskBlocks } from "../runtime/disk-blocks.ts";
@@ -50,106 +51,123 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+/** Opened parts and how to close them again, the last one first. */
+class Stops {
+  readonly #all: (() => Promise<void>)[] = [];
+
+  add<T>(part: T, stop: (part: T) => Promise<void>): T {
+    this.#all.push(() => stop(part));
+    return part;
+  }
+
+  async run(): Promise<void> {
+    for (let end = this.#all.pop(); end; end = this.#all.pop()) await end();
+  }
+}
 
 export async function runNode(options: NodeOptions): Promise<RunningNode> {
+  const stops = new Stops();
+  try {
+    return await openNode(options, stops);
+  } catch (error) {
+    await stops.run();
+    throw error;
+  }
+}
+
+async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode> {
   const { data } = options;
-  const genesis = await readGenesis(data);
   const secrets = deriveSecrets(await readSecret(data));
-  const file = await readNodeFile(data);
+  const { config, listenPort, listenHost, file } = await readConfig(options, secrets);
+  const log = jsonLog(options.logLevel, { node: file.id.slice(0, 8) });
+  const store = stops.add(await openLevelStore(join(data, "registers")), (one) => one.close());
+  const { incarnation } = await claimFolder(data, file, store);
+  const reserveBytes = options.reserveBytes ?? reserveBytesDefault;
+  const blocks = stops.add(
+    await openDiskBlocks({ folder: join(data, "blocks"), reserveBytes, digest: nodeDigest }),
+    (one) => one.close(),
+  );
+  const transport = stops.add(
+    await openPeerLink({
+      listen: { host: listenHost, port: listenPort },
+      advertise: config.peerAddress,
+      id: file.id,
+      secret: secrets.peer,
+      protocolVersion: PROTOCOL_VERSION,
+      log,
+    }),
+    (one) => one.close(),
+  );
+  const ports = {
+    clock: systemClock,
+    chance: systemChance,
+    store,
+    blocks,
+    transport,
+    digest: nodeDigest,
+    log,
+  };
+  const node = composeNode({ ...config, incarnation }, ports);
+  stops.add(node, (one) => one.stop());
+  await node.start();
+  const app = createNodeApp({
+    object: node.object,
+    route: node.route,
+    status: () => node.status(),
+    gatewaySecret: secrets.gateway,
+    clock: systemClock,
+    sliceBits: config.genesis.sliceBits,
+    log,
+  });
+  const at = new URL(config.url);
+  const host = options.host ?? at.hostname;
+  stops.add(await startHttpServer({ app, host, port: Number(at.port), log }), (one) => one.close());
+  let gatewayUrl: string | undefined;
+  if (options.gatewayPort !== undefined) {
+    const gateway = await runGateway({
+      host,
+      port: options.gatewayPort,
+      credentials: await readCredentials(data),
+      secrets,
+      nodes: node.object,
+      trustProxy: options.trustProxy,
+    });
+    gatewayUrl = stops.add(gateway, (one) => one.stop()).url;
+  }
+  return { node, url: config.url, gatewayUrl, stop: () => stops.run() };
+}
+
+async function readConfig(
+  options: NodeOptions,
+  secrets: ClusterSecrets,
+): Promise<{ config: NodeConfig; file: NodeFile; listenHost: string; listenPort: number }> {
+  const genesis = await readGenesis(options.data);
+  const file = await readNodeFile(options.data);
   const own = genesis.nodes.find((node) => node.id === file.id);
   const url = options.url ?? own?.url;
   const peerAddress = options.peerAddress ?? own?.peerAddress;
   if (url === undefined || peerAddress === undefined) {
     throw new CliError("Cannot start: this node is not in the genesis file; give --url and --peer");
   }
-  const log = jsonLog(options.logLevel, { node: file.id.slice(0, 8) });
-  const stops: (() => Promise<void>)[] = [];
-  const stop = async (): Promise<void> => {
-    for (let end = stops.pop(); end; end = stops.pop()) await end();
+  const [peerHost, listenPort] = splitAddress(peerAddress);
+  const config: NodeConfig = {
+    genesis,
+    id: file.id,
+    folder: file.folder,
+    url,
+    peerAddress,
+    zone: options.zone ?? own?.zone ?? "default",
+    position: options.position,
+    incarnation: file.incarnation,
+    routing: options.routing,
+    seeds: genesis.nodes.map((one) => one.peerAddress).filter((one) => one !== peerAddress),
+    gatewaySecret: secrets.gateway,
   };
-  try {
-    const store = await openLevelStore(join(data, "registers"));
-    stops.push(() => store.close());
-    const started = await claimFolder(data, file, store);
-    const blocks = await openDiskBlocks({
-      folder: join(data, "blocks"),
-      reserveBytes: options.reserveBytes ?? reserveBytesDefault,
-      digest: nodeDigest,
-    });
-    stops.push(() => blocks.close());
-    const [peerHost, peerPort] = splitAddress(peerAddress);
-    const transport = await openPeerLink({
-      listen: { host: options.host ?? peerHost, port: peerPort },
-      advertise: peerAddress,
-      id: file.id,
-      secret: secrets.peer,
-      protocolVersion: PROTOCOL_VERSION,
-      log,
-    });
-    stops.push(() => transport.close());
-    const node = composeNode(
-      {
-        genesis,
-        id: file.id,
-        folder: file.folder,
-        url,
-        peerAddress,
-        zone: options.zone ?? own?.zone ?? "default",
-        position: options.position,
-        incarnation: started.incarnation,
-        routing: options.routing,
-        seeds: genesis.nodes.map((one) => one.peerAddress).filter((one) => one !== peerAddress),
-        gatewaySecret: secrets.gateway,
-      },
-      {
-        clock: systemClock,
-        chance: systemChance,
-        store,
-        blocks,
-        transport,
-        digest: nodeDigest,
-        log,
-      },
-    );
-    await node.start();
-    stops.push(() => node.stop());
-    const app = createNodeApp({
-      object: node.object,
-      route: node.route,
-      status: () => node.status(),
-      gatewaySecret: secrets.gateway,
-      clock: systemClock,
-      sliceBits: genesis.sliceBits,
-      log,
-    });
-    const at = new URL(url);
-    const server = await startHttpServer({
-      app,
-      host: options.host ?? at.hostname,
-      port: Number(at.port),
-      log,
-    });
-    stops.push(() => server.close());
-    const gateway =
-      options.gatewayPort === undefined
-        ? undefined
-        : await runGateway({
-            host: options.host ?? at.hostname,
-            port: options.gatewayPort,
-            credentials: await readCredentials(data),
-            secrets,
-            nodes: node.object,
-            trustProxy: options.trustProxy,
-          });
-    if (gateway) stops.push(() => gateway.stop());
-    return { node, url, gatewayUrl: gateway?.url, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  return { config, file, listenHost: options.host ?? peerHost, listenPort };
 }
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 /** Proves that the registers are this folder's own, and counts the start. A wiped store may not vote again. */
 async function claimFolder(data: string, file: NodeFile, store: Store): Promise<NodeFile> {

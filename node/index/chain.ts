@@ -2,7 +2,7 @@
 // takes a chain and gives the next one with its answer, or throws the RingstowError that refuses it. Returning the
 // very same chain means that nothing changes.
 import { RingstowError } from "../../shared/errors.ts";
-import { type BlockId, type RequestId } from "../../shared/ids.ts";
+import { type BlockId } from "../../shared/ids.ts";
 import {
   type BlockRef,
   type Entry,

@@ -134,7 +134,7 @@ export class Elections {
       // Our own promise first and durable: after a crash the same ballot is never claimed again.
       const own = candidacies.filter(({ view }) => view.members.includes(this.#self));
       const mine = await replica.prepare(own.map(({ slice, ballot }) => ({ slice, ballot })));
-      own.forEach((candidacy, i) => this.#count(candidacy, this.#self, mine[i]!));
+      own.forEach((candidacy, i) => this.#count(candidacy, this.#self, mine[i]));
       const promised = own.filter((candidacy) => candidacy.promises.has(this.#self));
       const others = new Set(promised.flatMap(({ view }) => view.members));
       others.delete(this.#self);
@@ -177,7 +177,7 @@ export class Elections {
     const lists = [...promises.values()];
     const names = lists.includes(undefined)
       ? undefined
-      : new Set(lists.flatMap((list) => list as readonly string[]));
+      : new Set(lists.flatMap((list) => list ?? []));
     const leader = new SliceLeader({
       slice,
       ballot,

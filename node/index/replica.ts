@@ -18,7 +18,7 @@ import {
   ballotOf,
   epochOf,
 } from "../../shared/versions.ts";
-import { type Store, type StoreWrite } from "../ports.ts";
+import { type Row, type Store, type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
 import {
   bodyRow,
@@ -164,15 +164,9 @@ export class Replica {
     const state = this.#state(slice);
     if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
     await state.written;
-    const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
-    const rows = await this.#store.range({
-      from,
-      to: registerRowsEnd(slice),
-      limit: syncRowsMax + 1,
-    });
+    const { rows, more } = await this.#rowsAfter(slice, after);
     if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
-    const keys = rows.slice(0, syncRowsMax).map((row) => keyOfRow(row.key));
-    return { ok: true, keys, more: rows.length > syncRowsMax };
+    return { ok: true, keys: rows.map((row) => keyOfRow(row.key)), more };
   }
 
   confirm(slice: Slice, ballot: Ballot): AcceptReply {
@@ -227,17 +221,10 @@ export class Replica {
     slice: Slice,
     after: string,
   ): Promise<{ rows: { key: string; version: Version }[]; more: boolean }> {
-    const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
-    const rows = await this.#store.range({
-      from,
-      to: registerRowsEnd(slice),
-      limit: syncRowsMax + 1,
-    });
+    const { rows, more } = await this.#rowsAfter(slice, after);
     return {
-      rows: rows
-        .slice(0, syncRowsMax)
-        .map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
-      more: rows.length > syncRowsMax,
+      rows: rows.map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
+      more,
     };
   }
 
@@ -355,6 +342,14 @@ export class Replica {
     if (want === "value") return register;
     const body = this.#store.get(bodyRow(slice, key));
     return body ? { ...register, body } : register;
+  }
+
+  /** One page of a slice's register rows behind a key ("" for the start). */
+  async #rowsAfter(slice: Slice, after: string): Promise<{ rows: Row[]; more: boolean }> {
+    const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
+    const to = registerRowsEnd(slice);
+    const rows = await this.#store.range({ from, to, limit: syncRowsMax + 1 });
+    return { rows: rows.slice(0, syncRowsMax), more: rows.length > syncRowsMax };
   }
 
   async #allNames(slice: Slice): Promise<string[] | undefined> {

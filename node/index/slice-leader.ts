@@ -5,16 +5,10 @@
 // that began after the request came.
 import { RingstowError, assert } from "../../shared/errors.ts";
 import { type BucketId, type RequestId, type VoterId } from "../../shared/ids.ts";
-import {
-  dedupMax,
-  dedupMs,
-  operationDeadlineMs,
-  queueMax,
-  settledCacheMax,
-} from "../../shared/limits.ts";
+import { queueMax, settledCacheMax } from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Ballot, NO_VERSION, type Version, makeVersion } from "../../shared/versions.ts";
+import { type Ballot, NO_VERSION, makeVersion } from "../../shared/versions.ts";
 import { type Clock, type Log } from "../ports.ts";
 import { Gates } from "./gates.ts";
 import { Leases } from "./leases.ts";
@@ -42,6 +36,7 @@ import {
   bucketOf,
   registerKey,
 } from "./types.ts";
+import { SharedRound } from "./shared-round.ts";
 import { type Touched, keptAnswers } from "./touched.ts";
 import { majorityOf } from "./views.ts";
 
@@ -76,8 +71,9 @@ export class SliceLeader {
   #names: Set<string> | undefined;
   #sequence = 0;
   #deposed = false;
-  #confirming: Promise<void> | undefined;
-  #nextConfirm: Promise<void> | undefined;
+  readonly #confirms = new SharedRound(async () => {
+    await this.#ask({ ask: (member) => this.#options.link.confirm(member, this) });
+  });
 
   constructor(options: SliceLeaderOptions) {
     this.#options = options;
@@ -307,26 +303,8 @@ export class SliceLeader {
     }
   }
 
-  /** One round serves all that wait; it begins after each of them came. */
   #confirm(): Promise<void> {
-    if (!this.#confirming) {
-      this.#confirming = this.#confirmRound();
-      return this.#confirming;
-    }
-    this.#nextConfirm ??= this.#confirming.then(() => {
-      this.#nextConfirm = undefined;
-      this.#confirming = this.#confirmRound();
-      return this.#confirming;
-    });
-    return this.#nextConfirm;
-  }
-
-  async #confirmRound(): Promise<void> {
-    try {
-      await this.#ask({ ask: (member) => this.#options.link.confirm(member, this) });
-    } finally {
-      if (!this.#nextConfirm) this.#confirming = undefined;
-    }
+    return this.#confirms.join();
   }
 
   #requireLead(): void {
