@@ -12,6 +12,9 @@ import { scanObjects } from "./list.ts";
 import { MergedScan } from "./merged-scan.ts";
 import { abortUpload } from "./multipart.ts";
 
+/** No bucket's id. */
+const NO_BUCKET = parseBucketId("0".repeat(32));
+
 interface BucketRequest {
   readonly name: string;
   readonly requestId: RequestId;
@@ -35,11 +38,15 @@ export async function createBucket(
 
 /** Throws NoSuchBucket. */
 export async function getBucket(context: Context, name: string): Promise<Bucket> {
-  const { value } = await context.index.read(bucketAddress(name, context.sliceBits), {
-    body: false,
-  });
-  if (value?.kind !== "bucket") throw new RingstowError("NoSuchBucket");
-  return value.bucket;
+  const bucket = await findBucket(context, name);
+  if (!bucket) throw new RingstowError("NoSuchBucket");
+  return bucket;
+}
+
+async function findBucket(context: Context, name: string): Promise<Bucket | undefined> {
+  const at = bucketAddress(name, context.sliceBits);
+  const { value } = await context.index.read(at, { body: false });
+  return value?.kind === "bucket" ? value.bucket : undefined;
 }
 
 /** Buckets by name in UTF-8 byte order. */
@@ -70,7 +77,14 @@ export async function listBuckets(
  * until DeleteBucket is sent again: it takes them over, and deletes the bucket or opens them.
  */
 export async function deleteBucket(context: Context, request: BucketRequest): Promise<void> {
-  const bucket = await getBucket(context, request.name);
+  const { name, requestId } = request;
+  const at = bucketAddress(name, context.sliceBits);
+  const bucket = await findBucket(context, name);
+  if (!bucket) {
+    // Perhaps the retry of one that deleted it: the register knows, and refuses any other with NoSuchBucket.
+    await context.index.execute(at, { type: "deleteBucket", id: NO_BUCKET }, { requestId });
+    return;
+  }
   // Looks before it closes: deleting a bucket in use must not disturb those who write to it.
   if (await holdsObjects(context, bucket)) throw new RingstowError("BucketNotEmpty");
   // Not the client's request id: two attempts of one request must not open each other's gates.
@@ -85,11 +99,9 @@ export async function deleteBucket(context: Context, request: BucketRequest): Pr
   }
   // Whatever becomes of this, the gates stay closed: opening them after a delete whose outcome is unknown would let
   // writes into a bucket that is gone. A client that retries finishes the work.
-  await context.index.execute(
-    bucketAddress(bucket.name, context.sliceBits),
-    { type: "deleteBucket", id: bucket.id },
-    { requestId: request.requestId },
-  );
+  await context.index.execute(at, { type: "deleteBucket", id: bucket.id }, { requestId });
+  // The answer may have been an earlier attempt's, about a bucket of this name before this one.
+  if ((await findBucket(context, name))?.id === bucket.id) await reopen(context, bucket, closer);
 }
 
 async function setGates(

@@ -1,8 +1,9 @@
-// Conditions of reads and writes. Reads: RFC 9110 section 13.2.2 (an ETag condition beats the time condition of its
-// kind) with S3's reading of it. Writes are decided inside the chain; the check here only spares sending a body.
+// Conditions of reads: RFC 9110 section 13.2.2 (an ETag condition beats the time condition of its kind) with S3's
+// reading of it. Those of writes are decided inside the chain alone: an early look would refuse the retry of a write
+// that was committed.
 import { RingstowError } from "../../shared/errors.ts";
 import { type ReadConditions } from "../../shared/object-service.ts";
-import { type Entry, type Precondition } from "../../shared/records.ts";
+import { type Entry } from "../../shared/records.ts";
 import { formatHttpDate } from "./http-date.ts";
 
 /** "notModified" answers 304. Throws PreconditionFailed for 412. */
@@ -25,21 +26,6 @@ export function holdsIfRange(entry: Entry, ifRange: string): boolean {
   // A weak tag never matches here (RFC 9110 section 13.1.5); dates must be equal to the letter.
   const value = ifRange.trim();
   return unquoted(value) === entry.etag || value === formatHttpDate(entry.lastModifiedMs);
-}
-
-/** Early answer to a write's precondition: NoSuchKey or PreconditionFailed, as the chain would say. */
-export function checkPrecondition(entry: Entry | undefined, precondition: Precondition): void {
-  if (precondition.ifMatch && !(entry && matches(precondition.ifMatch, entry))) {
-    if (!entry) throw new RingstowError("NoSuchKey");
-    throw failed("If-Match");
-  }
-  if (precondition.ifNoneMatch && entry && matches(precondition.ifNoneMatch, entry)) {
-    throw failed("If-None-Match");
-  }
-}
-
-export function hasPrecondition(precondition: Precondition): boolean {
-  return precondition.ifMatch !== undefined || precondition.ifNoneMatch !== undefined;
 }
 
 /** An ETag without its quotes. */

@@ -13,9 +13,9 @@ import {
 } from "../../shared/records.ts";
 import { type Chain, type RegisterAddress } from "../index/types.ts";
 import { checkPartNumber, objectAddress } from "./addresses.ts";
-import { checkPrecondition, unquoted } from "./conditions.ts";
+import { unquoted } from "./conditions.ts";
 import { type Context, randomHex, readChain } from "./context.ts";
-import { type SentPart, findUpload, isNewer, sentParts } from "./parts.ts";
+import { type SentPart, isNewer, sentParts } from "./parts.ts";
 import { sweepNow } from "./sweep-upload.ts";
 
 interface InBucket {
@@ -76,13 +76,15 @@ export async function completeUpload(
   const chain = await readChain(context, at);
   const before = finished(chain, uploadId);
   if (before) return before;
-  const upload = findUpload(chain, uploadId);
-  checkPrecondition(chain?.entries[0], precondition);
-
-  const parts = await chooseParts(context, at, uploadId, request.parts);
+  // Without an upload this may be the retry of a Complete whose object is replaced by now: only the register knows
+  // the request id. The commit is sent all the same; it is refused with NoSuchUpload unless it was answered before.
+  const upload = chain?.uploads.find((open) => open.id === uploadId);
+  const parts = await chooseParts(context, at, uploadId, request.parts).catch((error: unknown) => {
+    throw upload ? error : new RingstowError("NoSuchUpload");
+  });
   const entry: NewEntry = {
-    headers: upload.headers,
-    metadata: upload.metadata,
+    headers: upload?.headers ?? {},
+    metadata: upload?.metadata ?? {},
     size: parts.reduce((sum, part) => sum + part.size, 0),
     etag: etagOf(context, parts),
     body: { kind: "parts", uploadId, parts },

@@ -131,6 +131,17 @@ describe("deleteBucket", () => {
     for (let i = 0; i < 40; i++) await write(`k${i}`);
   });
 
+  it("answers the retry of a request that succeeded, and spares a new bucket of the name", async () => {
+    const { service, create, write } = await withBucket();
+    const request = { name: "b", requestId: requestId() };
+    await service.deleteBucket(request);
+    await service.deleteBucket(request);
+    const again = await create("b");
+    await service.deleteBucket(request);
+    expect(await service.getBucket({ name: "b" })).toEqual(again);
+    for (let i = 0; i < 40; i++) await write(`k${i}`, again);
+  });
+
   it("aborts uploads under way and frees their parts", async () => {
     const { service, bucket, remove, index } = await withBucket();
     for (let i = 0; i < 40; i++) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import * as fc from "fast-check";
 import { type ReadConditions } from "../../../shared/object-service.ts";
 import { type Entry } from "../../../shared/records.ts";
-import { checkPrecondition, evaluateRead, holdsIfRange } from "../../../node/object/conditions.ts";
+import { evaluateRead, holdsIfRange } from "../../../node/object/conditions.ts";
 import { formatHttpDate } from "../../../node/object/http-date.ts";
 
 const MODIFIED = 1_700_000_000_500;
@@ -69,24 +69,6 @@ describe("holdsIfRange", () => {
     [formatHttpDate(MODIFIED - 1000), false],
   ])("%s: %s", (value, expected) => {
     expect(holdsIfRange(entry, value)).toBe(expected);
-  });
-});
-
-describe("checkPrecondition", () => {
-  it("answers as the chain will", () => {
-    const code = (run: () => void): unknown => {
-      try {
-        run();
-        return undefined;
-      } catch (error) {
-        return (error as { code: unknown }).code;
-      }
-    };
-    expect(code(() => checkPrecondition(undefined, { ifMatch: ["tag"] }))).toBe("NoSuchKey");
-    expect(code(() => checkPrecondition(entry, { ifMatch: ["x"] }))).toBe("PreconditionFailed");
-    expect(code(() => checkPrecondition(entry, { ifNoneMatch: ["*"] }))).toBe("PreconditionFailed");
-    expect(code(() => checkPrecondition(undefined, { ifNoneMatch: ["*"] }))).toBeUndefined();
-    expect(code(() => checkPrecondition(entry, { ifMatch: ["*"] }))).toBeUndefined();
   });
 });
 

@@ -1,6 +1,5 @@
 // An index in one map: the real operations, without replicas. Tests may fail or delay any call by its hooks.
 import { RingstowError } from "../../../shared/errors.ts";
-import { type RequestId } from "../../../shared/ids.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { compareUtf8 } from "../../../shared/utf8.ts";
 import {
@@ -115,7 +114,7 @@ export class FakeIndex implements Index {
       throw new RingstowError("NoSuchBucket");
     }
     const before = this.registers.get(place);
-    const context = { wallMs: this.#clock.wallMs(), requestId: requestId as RequestId };
+    const context = { wallMs: this.#clock.wallMs(), requestId };
     const step = applyOperation(at.key, before?.value, operation, context);
     const kept = step.replacesBody ? body : before?.body;
     this.registers.set(place, {

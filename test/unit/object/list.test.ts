@@ -152,7 +152,7 @@ describe("listUploads", () => {
         });
         found.push(...page.uploads.map(({ key, upload }) => `${key} ${upload.id}`));
         found.push(...page.commonPrefixes);
-        if (!page.truncated) return delimiter === "" ? found : found.toSorted();
+        if (!page.truncated) return delimiter === "" ? found : found.toSorted(compareUtf8);
         markers = { keyMarker: page.nextKeyMarker, uploadIdMarker: page.nextUploadIdMarker };
       }
       throw new Error("Paging does not end");
@@ -160,7 +160,7 @@ describe("listUploads", () => {
     const [b, a1, d1, a2, d2, c, e] = made;
     for (const limit of [1, 2, 3, 100]) {
       expect(await all("", limit)).toEqual([a1, a2, b, c, d1, d2, e]);
-      expect(await all("/", limit)).toEqual([a1, a2, b, c, "d/", e].toSorted());
+      expect(await all("/", limit)).toEqual([a1, a2, b, c, "d/", e]);
     }
   });
 });

@@ -181,6 +181,23 @@ describe("completeUpload", () => {
     await expect(complete([[1, SMALL]])).rejects.toMatchObject({ code: "NoSuchUpload" });
   });
 
+  it("answers the retry of a request whose object was replaced meanwhile", async () => {
+    const { service, sendPart, uploadId } = await started();
+    await sendPart(1, SMALL);
+    const request = {
+      ...putRequest("k", plan(0)),
+      uploadId,
+      parts: [{ partNumber: 1, etag: md5(SMALL) }],
+    };
+    const first = await service.completeUpload(request);
+    await service.settled();
+    await service.put(putRequest("k", plan(1)), stream(bytesOf(1)));
+    expect(await service.completeUpload(request)).toEqual(first);
+    const another = { ...request, requestId: requestId() };
+    await expect(service.completeUpload(another)).rejects.toMatchObject({ code: "NoSuchUpload" });
+    expect((await service.get(getRequest("k"))).entry.size).toBe(1);
+  });
+
   it.each<[string, readonly (readonly [number, Uint8Array])[], string]>([
     ["an unknown part", [[7, SMALL]], "InvalidPart"],
     ["another ETag", [[1, SMALL]], "InvalidPart"],
