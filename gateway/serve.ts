@@ -2,16 +2,15 @@
 // Node's parts; it shares the server of the nodes, so that bodies take the same short way.
 import { randomBytes } from "node:crypto";
 import { type Context } from "hono";
+import { type Log } from "../node/ports.ts";
 import { startHttpServer, type RunningHttpServer } from "../node/runtime/http-server.ts";
 import { fromReadable, toReadable } from "../shared/body-stream.ts";
 import { parseRequestId } from "../shared/ids.ts";
 import { type ServerBindings } from "../shared/server-bindings.ts";
-import { createGateway } from "./app.ts";
+import { type GatewayConfig, createGateway } from "./app.ts";
 import { type Platform, type Upstream } from "./platform.ts";
 import { NearestUpstream } from "./upstream/nearest-upstream.ts";
 import { NodeCaller } from "./upstream/node-caller.ts";
-
-export type GatewayConfig = Parameters<typeof createGateway>[0]["config"];
 
 export interface ServeGatewayOptions {
   readonly config: GatewayConfig;
@@ -19,16 +18,15 @@ export interface ServeGatewayOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  /** Believe the last address of X-Forwarded-For: only behind a proxy that sets it. */
-  readonly trustProxy?: boolean | undefined;
+  readonly log?: Log | undefined;
 }
 
 /** Serves a gateway. Rejects with a clear message when the port is taken. */
 export function serveGateway(options: ServeGatewayOptions): Promise<RunningHttpServer> {
-  const { config, upstream, host, port } = options;
-  const platform = nodePlatform(options.trustProxy ?? false);
+  const { config, upstream, host, port, log } = options;
+  const platform = nodePlatform(config.trustForwarded);
   const app = createGateway({ config, platform, upstream });
-  return startHttpServer({ app, host, port });
+  return startHttpServer({ app, host, port, log });
 }
 
 /** An upstream over HTTP for gateways that run apart from the nodes. Call start() before serving. */
@@ -44,12 +42,15 @@ export function createNodeUpstream(options: {
   });
 }
 
-/** The platform port on a server that gives ServerBindings. */
-export function nodePlatform(trustProxy: boolean): Platform {
+/**
+ * The platform port on a server that gives ServerBindings.
+ * @param trustForwarded believe the last address of X-Forwarded-For: only behind a proxy that sets it
+ */
+export function nodePlatform(trustForwarded: boolean): Platform {
   const bindings = (c: Context): ServerBindings => c.env as ServerBindings;
   return {
     clientIp: (c) =>
-      (trustProxy ? lastForwarded(c.req.header("x-forwarded-for")) : undefined) ??
+      (trustForwarded ? lastForwarded(c.req.header("x-forwarded-for")) : undefined) ??
       bindings(c).remoteIp,
     position: () => undefined,
     rawTarget: (c) => bindings(c).rawTarget ?? "/",

@@ -37,7 +37,6 @@ class StreamedSource implements UploadSource {
   readonly #stream: ByteStream;
   readonly #length: number | undefined;
   #iterator: AsyncIterator<Uint8Array> | undefined;
-  #taken = false;
 
   constructor(stream: ByteStream, length: number | undefined) {
     this.#stream = stream;
@@ -45,16 +44,16 @@ class StreamedSource implements UploadSource {
   }
 
   body(): StreamedBody {
-    const iterator = (this.#iterator ??= this.#stream[Symbol.asyncIterator]());
     const stream: ByteStream = {
       [Symbol.asyncIterator]: () => ({
         next: () => {
-          this.#taken = true;
-          return iterator.next();
+          // Opened only now: whoever gave the stream may count an opened one as taken.
+          this.#iterator ??= this.#stream[Symbol.asyncIterator]();
+          return this.#iterator.next();
         },
         // A caller that fails before its first read stops what it was given; the source stays whole.
         return: async () => {
-          if (this.#taken) await iterator.return?.();
+          await this.#iterator?.return?.();
           return { done: true, value: undefined };
         },
       }),
@@ -63,7 +62,7 @@ class StreamedSource implements UploadSource {
   }
 
   fresh(): boolean {
-    return !this.#taken;
+    return this.#iterator === undefined;
   }
 
   async stop(): Promise<void> {
