@@ -1,7 +1,7 @@
 // The S3 gateway as a Hono app: one handler for every request. It reads the raw target, finds the operation, checks
 // the signature, and calls the operation's handler; whatever is thrown becomes one XML error.
 import { type Context, Hono } from "hono";
-import { Authenticator } from "./auth/sigv4.ts";
+import { type Authenticated, Authenticator } from "./auth/sigv4.ts";
 import { type Platform, type Upstream } from "./platform.ts";
 import { isBucketName } from "./s3/bucket-name.ts";
 import { BucketCache } from "./s3/bucket-cache.ts";
@@ -15,7 +15,7 @@ import { listObjects, listObjectsV2 } from "./s3/listing.ts";
 import * as multipart from "./s3/multipart.ts";
 import * as objects from "./s3/objects.ts";
 import { type Operation, routeRequest } from "./s3/operation.ts";
-import { parseTarget } from "./s3/target.ts";
+import { parseTarget, type Target } from "./s3/target.ts";
 
 export { type GatewayConfig } from "./s3/call.ts";
 
@@ -87,26 +87,20 @@ class Gateway {
     const reportFault = (error: unknown): void => this.#report(error, responseId);
     let resource = "/";
     try {
-      const target = parseTarget(this.#platform.rawTarget(c));
-      resource = target.path;
+      const raw = this.#platform.rawTarget(c);
+      const asked = parseTarget(raw);
+      resource = asked.path;
       const headers = c.req.raw.headers;
       const hosts = this.#hostsOf(headers);
       const route = routeRequest({
         method: c.req.method,
-        path: target.path,
-        query: target.query,
+        path: asked.path,
+        query: asked.query,
         copySource: headers.has("x-amz-copy-source"),
         host: hosts[0]!,
         domain: this.#domain,
       });
-      const auth = await this.#authenticator.authenticate({
-        method: c.req.method,
-        target,
-        headers,
-        rawHeaders: () => this.#platform.rawHeaders?.(c),
-        hosts,
-        nowMs: this.#platform.wallMs(),
-      });
+      const { auth, target } = await this.#authenticate(c, raw, asked, hosts);
       if (route.bucket !== "" && !isBucketName(route.bucket)) {
         throw new S3Error("InvalidBucketName", undefined, { BucketName: route.bucket });
       }
@@ -125,6 +119,35 @@ class Gateway {
       if (isFault(error)) reportFault(error);
       const about = { resource, requestId: responseId, head: c.req.method === "HEAD" };
       return errorResponse(toS3Error(error), about);
+    }
+  }
+
+  /** Who asks, and the target as the signature confirms it. */
+  async #authenticate(
+    c: Context,
+    raw: string,
+    target: Target,
+    hosts: readonly string[],
+  ): Promise<{ auth: Authenticated; target: Target }> {
+    const { headers } = c.req.raw;
+    const check = (candidate: Target): Promise<Authenticated> =>
+      this.#authenticator.authenticate({
+        method: c.req.method,
+        target: candidate,
+        headers,
+        rawHeaders: () => this.#platform.rawHeaders?.(c),
+        hosts,
+        nowMs: this.#platform.wallMs(),
+      });
+    try {
+      return { auth: await check(target), target };
+    } catch (error) {
+      const mismatch = error instanceof S3Error && error.code === "SignatureDoesNotMatch";
+      const query = raw.slice(raw.indexOf("?") + 1);
+      if (!mismatch || !raw.includes("?") || !query.includes("+")) throw error;
+      // Clients that build URLs with URLSearchParams (aws4fetch) sign a space and send "+".
+      const form = parseTarget(raw, "space");
+      return { auth: await check(form), target: form };
     }
   }
 

@@ -50,8 +50,11 @@ function invalid(raw: string): S3Error {
   return new S3Error("InvalidURI", `Couldn't parse the specified URI "${raw.slice(0, 100)}"`);
 }
 
+/** What "+" in a query means: itself, or, to clients that write queries as HTML forms do, a space. */
+export type Plus = "plus" | "space";
+
 /** Splits and decodes a raw target. Throws InvalidURI when it is not percent-encoded UTF-8. */
-export function parseTarget(raw: string): Target {
+export function parseTarget(raw: string, plus: Plus = "plus"): Target {
   if (raw.length > targetBytesMax) throw invalid(raw);
   // An absolute form ("GET http://host/path") names the same path.
   const target = raw.startsWith("/") ? raw : raw.replace(/^[a-z]+:\/\/[^/?]*/iu, "");
@@ -63,13 +66,14 @@ export function parseTarget(raw: string): Target {
   return {
     path: decoded,
     canonicalPath: UNRESERVED_PATH.test(path) ? path : strictEncode(decoded, true),
-    query: parseQuery(mark < 0 ? "" : target.slice(mark + 1)),
+    query: parseQuery(mark < 0 ? "" : target.slice(mark + 1), plus),
   };
 }
 
-function parseQuery(raw: string): Query {
+function parseQuery(raw: string, plus: Plus): Query {
   const parameters: QueryParameter[] = [];
-  for (const piece of raw === "" ? [] : raw.split("&")) {
+  const text = plus === "space" ? raw.replaceAll("+", "%20") : raw;
+  for (const piece of text === "" ? [] : text.split("&")) {
     if (piece === "") continue;
     const equals = piece.indexOf("=");
     const name = percentDecode(equals < 0 ? piece : piece.slice(0, equals));
