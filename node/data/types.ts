@@ -4,7 +4,10 @@ import { type BlockRef, type Pointer } from "../../shared/records.ts";
 import { type RegisterAddress } from "../index/types.ts";
 
 export interface BlockUpload {
-  /** Back-pressure along the pipeline. Throws when no copy can be written any more. */
+  /**
+   * Back-pressure along the pipeline. Throws Unavailable when no copy can be written any more.
+   * The chunk must not be changed afterwards: it may still be on its way when this resolves.
+   */
   write(chunk: Uint8Array): Promise<void>;
   /**
    * Resolves when `quorum` copies are durable and the last one is, or its grace is over.
@@ -28,7 +31,11 @@ export interface Data {
    * or finds a bad piece, goes on from another at the same byte. Throws Unavailable when none is left.
    */
   read(block: BlockRef, from: number, to: number): AsyncIterable<Uint8Array>;
-  /** Gives up staged copies of a block that no commit named or will name. Best effort: leases cover the rest. */
+  /**
+   * Gives up staged copies of a block at once. Only for a block that no commit was ever tried with: a commit whose
+   * outcome is unknown may have named it, and then only the register can say (disown, when the lease ends).
+   * Best effort: leases cover the rest.
+   */
   discard(block: BlockRef): Promise<void>;
   /** Deletes copies everywhere; answers which are gone for sure. */
   delete(blocks: readonly BlockRef[]): Promise<readonly { block: BlockId; node: NodeId }[]>;
