@@ -31,14 +31,15 @@ export class Lookup {
 
   constructor(deps: Deps) {
     this.#deps = deps;
-    deps.peers.onCall("route.next", ({ point }) => this.#answer(point));
+    deps.peers.onCall("route.next", ({ point, silent }) => this.#answer(point, new Set(silent)));
   }
 
   /** Throws Unavailable when no node that may be responsible answers. */
   async lookup(point: RingId): Promise<LookupResult> {
     const { membership } = this.#deps;
     const path: NodeId[] = [membership.self.id];
-    const own = this.#answer(point);
+    const silent = new Set<NodeId>();
+    const own = this.#answer(point, silent);
     if (own.owner) return { owner: membership.self, hops: 0, path };
     const tried = new Set<NodeId>(path);
     let waiting = own.candidates;
@@ -48,8 +49,15 @@ export class Lookup {
       if (!next) break;
       tried.add(next.id);
       hops++;
-      const reply = await this.#ask(next, point);
-      if (!reply) continue;
+      const reply = await this.#ask(next, point, silent);
+      if (!reply) {
+        silent.add(next.id);
+        // Without that node, this one may be responsible, or know others to ask.
+        const again = this.#answer(point, silent);
+        if (again.owner) return { owner: membership.self, hops, path };
+        waiting = [...waiting, ...again.candidates];
+        continue;
+      }
       path.push(next.id);
       const owner = membership.table.find(next.id);
       if (reply.owner && owner) return { owner, hops, path };
@@ -59,37 +67,44 @@ export class Lookup {
     throw new RingstowError("Unavailable", `Cannot find the owner of "${point}": nobody answers`);
   }
 
-  #answer(point: RingId): ReplyOf<"route.next"> {
-    const { membership, routing, ring } = this.#deps;
+  /** Whether this node is responsible, else whom to ask, as if the silent nodes were not there. */
+  #answer(point: RingId, silent: ReadonlySet<NodeId>): ReplyOf<"route.next"> {
+    const { membership, routing } = this.#deps;
     const { self, table } = membership;
     const live = table.live();
-    const ids = live.map((row) => row.id);
-    const { successors, predecessor } = ring();
-    if (routing === "table") {
-      const first = successorIndex(ids, point);
-      if (ids[first] === self.id) return { owner: true, candidates: [] };
-      const next = Array.from({ length: Math.min(candidatesMax, live.length) }, (_, offset) => {
-        return live[(first + offset) % live.length]!;
-      });
-      return { owner: false, candidates: next.filter((row) => row.id !== self.id).map(toStop) };
-    }
-    const alone = successors.length === 0;
-    const before = predecessor ?? ids[(ids.indexOf(self.id) + ids.length - 1) % ids.length]!;
-    if (alone || inArc(before, point, self.id)) return { owner: true, candidates: [] };
-    const reachable = successors.filter((id) => isLive(table.find(id) ?? { state: "dead" }));
-    const hops = nextHops(
-      self.id,
-      reachable,
-      this.#currentFingers(live, ids),
-      point,
-      candidatesMax,
-    );
-    return { owner: false, candidates: hops.flatMap((id) => table.find(id) ?? []).map(toStop) };
+    const present =
+      silent.size === 0 ? live : live.filter((row) => row === self || !silent.has(row.id));
+    const ids = present.map((row) => row.id);
+    const next =
+      routing === "table"
+        ? ownersByTable(self.id, ids, point)
+        : this.#nextByRing(live, ids, point, silent);
+    if (next === "self") return { owner: true, candidates: [] };
+    return { owner: false, candidates: next.flatMap((id) => table.find(id) ?? []).map(toStop) };
   }
 
-  #currentFingers(live: readonly MemberRow[], ids: readonly NodeId[]): readonly NodeId[] {
+  #nextByRing(
+    live: readonly MemberRow[],
+    ids: readonly NodeId[],
+    point: RingId,
+    silent: ReadonlySet<NodeId>,
+  ): readonly NodeId[] | "self" {
+    const { self, table } = this.#deps.membership;
+    const isThere = (id: NodeId | undefined): id is NodeId =>
+      id !== undefined && !silent.has(id) && isLive(table.find(id) ?? { state: "dead" });
+    const ring = this.#deps.ring();
+    const successors = ring.successors.filter(isThere);
+    const tableBefore = ids[(ids.indexOf(self.id) + ids.length - 1) % ids.length]!;
+    const before = isThere(ring.predecessor) ? ring.predecessor : tableBefore;
+    if (ids.length === 1 || inArc(before, point, self.id)) return "self";
+    const fingers = this.#currentFingers(live).filter(isThere);
+    return nextHops(self.id, successors, fingers, point, candidatesMax);
+  }
+
+  #currentFingers(live: readonly MemberRow[]): readonly NodeId[] {
     // The table hands out the same list until it changes.
     if (this.#fingers?.live !== live) {
+      const ids = live.map((row) => row.id);
       this.#fingers = { live, ids: fingersOf(this.#deps.membership.self.id, ids) };
     }
     return this.#fingers.ids;
@@ -98,17 +113,31 @@ export class Lookup {
   async #ask(
     next: { id: NodeId; address: string },
     point: RingId,
+    silent: ReadonlySet<NodeId>,
   ): Promise<ReplyOf<"route.next"> | undefined> {
     const { peers, detector } = this.#deps;
     const peer: Peer = { id: next.id, address: next.address };
     try {
-      return await peers.call(peer, "route.next", { point }, callTimeoutMs);
+      return await peers.call(peer, "route.next", { point, silent: [...silent] }, callTimeoutMs);
     } catch (error) {
       if (!(error instanceof TransportError || error instanceof RingstowError)) throw error;
       detector.probe(next.id);
       return undefined;
     }
   }
+}
+
+/** The first nodes at or after the point; "self" when that is this node. */
+function ownersByTable(
+  self: NodeId,
+  ids: readonly NodeId[],
+  point: RingId,
+): readonly NodeId[] | "self" {
+  const first = successorIndex(ids, point);
+  if (ids[first] === self) return "self";
+  const count = Math.min(candidatesMax, ids.length);
+  const next = Array.from({ length: count }, (_, offset) => ids[(first + offset) % ids.length]!);
+  return next.filter((id) => id !== self);
 }
 
 function toStop(row: MemberRow): { id: NodeId; address: string } {

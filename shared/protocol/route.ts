@@ -1,7 +1,7 @@
 // Calls of the route module: ring maintenance (Zave's corrected Chord), membership gossip, lookup, id grants.
 import * as z from "zod/mini";
 import { folderIdSchema } from "../genesis.ts";
-import { tableRowsMax } from "../limits.ts";
+import { hopsMax, tableRowsMax } from "../limits.ts";
 import { nodeIdSchema } from "../records.ts";
 
 const count = z.int().check(z.nonnegative());
@@ -73,9 +73,15 @@ export const routeCalls = {
   },
   /** Rows for the callee's table: the second half of an anti-entropy exchange, and a joiner's first word. */
   "route.tell": { request: z.object({ rows }), reply: z.object({}) },
-  /** One step of a lookup: whether the callee is responsible for the point, else whom to ask, best first. */
+  /**
+   * One step of a lookup: whether the callee is responsible for the point, else whom to ask, best first. Nodes in
+   * `silent` did not answer the caller: the callee decides as if they were not there.
+   */
   "route.next": {
-    request: z.object({ point: ringIdSchema }),
+    request: z.object({
+      point: ringIdSchema,
+      silent: z.array(nodeIdSchema).check(z.maxLength(hopsMax)),
+    }),
     reply: z.object({
       owner: z.boolean(),
       candidates: z.array(z.object({ id: nodeIdSchema, address: z.string() })),
