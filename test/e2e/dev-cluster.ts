@@ -1,0 +1,205 @@
+// A real cluster for tests: `ringstow dev` as a child process on free ports, its data in a temporary folder.
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export interface DevFile {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly bucket: string;
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly url: string;
+    readonly pid: number;
+    readonly dataDir: string;
+  }[];
+  readonly gatewayPid: number;
+}
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+const main = join(root, "node/cli/main.ts");
+
+/** Polls until `check` gives something; the only way to wait in end-to-end tests. */
+export async function until<T>(
+  what: string,
+  check: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 30_000,
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await check();
+    if (found !== undefined && found !== false) return found;
+    if (Date.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The first of `count` free ports in a row. */
+async function freePorts(count: number): Promise<number> {
+  const isFree = (port: number): Promise<boolean> =>
+    new Promise((resolve) => {
+      const server = createServer();
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+  for (
+    let first = 20_000 + Math.floor(Math.random() * 20_000);
+    ;
+    first = first < 60_000 ? first + count : 20_000
+  ) {
+    let free = true;
+    for (let i = 0; free && i < count; i++) free = await isFree(first + i);
+    if (free) return first;
+  }
+}
+
+export interface Running {
+  readonly process: ChildProcess;
+  /** Everything it printed so far, both streams. */
+  output(): string;
+  readonly exited: Promise<number | null>;
+}
+
+/** Runs the ringstow command from the sources. */
+export function ringstow(args: readonly string[]): Running {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const exited = new Promise<number | null>((resolve) =>
+    child.once("exit", (code) => resolve(code)),
+  );
+  return { process: child, output: () => output, exited };
+}
+
+export class DevCluster {
+  readonly folder: string;
+  readonly port: number;
+  readonly #nodes: number;
+  #running: Running | undefined;
+  readonly #restarted: Running[] = [];
+
+  private constructor(folder: string, port: number, nodes: number) {
+    this.folder = folder;
+    this.port = port;
+    this.#nodes = nodes;
+  }
+
+  static async start(nodes = 5): Promise<DevCluster> {
+    const folder = mkdtempSync(join(tmpdir(), "ringstow-"));
+    const cluster = new DevCluster(folder, await freePorts(2 * nodes + 1), nodes);
+    await cluster.run();
+    return cluster;
+  }
+
+  /** Starts `ringstow dev` (again) on the folder; resolves when it answers. */
+  async run(): Promise<DevFile> {
+    rmSync(join(this.folder, "dev.json"), { force: true });
+    const args = [
+      "dev",
+      "--nodes",
+      String(this.#nodes),
+      "--port",
+      String(this.port),
+      "--data",
+      this.folder,
+    ];
+    const running = ringstow(args);
+    this.#running = running;
+    let gone = false;
+    void running.exited.then(() => (gone = true));
+    await until("the cluster to be ready", () => {
+      if (gone) throw new Error(`ringstow dev ended early:\n${running.output()}`);
+      return existsSync(join(this.folder, "dev.json")) && running.output().includes("is ready")
+        ? true
+        : undefined;
+    });
+    return this.dev;
+  }
+
+  get dev(): DevFile {
+    return JSON.parse(readFileSync(join(this.folder, "dev.json"), "utf8")) as DevFile;
+  }
+
+  output(): string {
+    return this.#running?.output() ?? "";
+  }
+
+  /** SIGKILL to one node; resolves when the process is gone. */
+  async kill(i: number, pid = this.dev.nodes[i]!.pid): Promise<void> {
+    process.kill(pid, "SIGKILL");
+    await until(`process ${pid} to be gone`, () => (isAlive(pid) ? undefined : true));
+  }
+
+  /** Starts a killed node again by hand. */
+  async restart(i: number): Promise<number> {
+    const running = ringstow(["node", "--data", this.dev.nodes[i]!.dataDir]);
+    this.#restarted.push(running);
+    await until("the node to answer", () => {
+      if (running.process.exitCode !== null)
+        throw new Error(`The node ended:\n${running.output()}`);
+      return running.output().includes("answers at") ? true : undefined;
+    });
+    return running.process.pid!;
+  }
+
+  /** SIGKILL to everything at once. */
+  async crash(): Promise<void> {
+    const { nodes, gatewayPid } = this.dev;
+    const pids = [this.#running!.process.pid!, ...nodes.map(({ pid }) => pid), gatewayPid].filter(
+      isAlive,
+    );
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    for (const pid of pids)
+      await until(`process ${pid} to be gone`, () => (isAlive(pid) ? undefined : true));
+  }
+
+  /** SIGTERM, as Ctrl-C does; resolves with the exit code. */
+  async stop(): Promise<number | null> {
+    for (const { process: child, exited } of this.#restarted.splice(0)) {
+      child.kill("SIGTERM");
+      await exited;
+    }
+    const running = this.#running;
+    if (!running) return null;
+    running.process.kill("SIGTERM");
+    return running.exited;
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  // A zombie answers signal 0 until its parent has read its end.
+  try {
+    return !/^State:\s+Z/mu.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return existsSync("/proc") ? false : true;
+  }
+}
+
+/** Resident memory of a process in bytes; its peak since start with `peak`. */
+export function residentBytes(pid: number, peak = false): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const field = new RegExp(`^${peak ? "VmHWM" : "VmRSS"}:\\s+(\\d+) kB`, "mu");
+  return Number(field.exec(status)![1]) * 1024;
+}
+
+/** Open descriptors of a process. */
+export async function descriptors(pid: number): Promise<number> {
+  const { readdir } = await import("node:fs/promises");
+  return (await readdir(`/proc/${pid}/fd`)).length;
+}

@@ -1,0 +1,30 @@
+// A changed shape of a call between nodes needs a new PROTOCOL_VERSION and a line of its history: nodes of two
+// versions then refuse each other instead of misreading.
+import { createHash } from "node:crypto";
+import * as z from "zod";
+import { expect, test } from "vitest";
+import { CALLS, PROTOCOL_VERSION } from "../../shared/protocol.ts";
+
+/** Hash of all schemas, by version. Add a line; never change one that was released. */
+const HASHES: Record<number, string> = {
+  1: "bf6f6879b261f415d8e61d151cacfa933dbce94dee0adb65bff4ad358860dac1",
+};
+
+test("the schemas of the calls are those of PROTOCOL_VERSION", () => {
+  const shapes = Object.entries(CALLS)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, { request, reply }]) => [name, shapeOf(request), shapeOf(reply)]);
+  const hash = createHash("sha256").update(JSON.stringify(shapes)).digest("hex");
+  expect(hash).toBe(HASHES[PROTOCOL_VERSION]);
+});
+
+test("shapeOf tells two shapes apart", () => {
+  expect(shapeOf(z.object({ a: z.string() }))).not.toEqual(shapeOf(z.object({ b: z.string() })));
+  expect(shapeOf(z.object({ a: z.string() }))).not.toEqual(
+    shapeOf(z.object({ a: z.optional(z.string()) })),
+  );
+});
+
+function shapeOf(schema: unknown): unknown {
+  return z.toJSONSchema(schema as z.ZodType, { unrepresentable: "any", io: "input" });
+}
