@@ -18,7 +18,8 @@ export interface ClientOptions {
   readonly attempts: number;
 }
 
-const CLIENT_DEFAULTS: ClientOptions = { attemptMs: 10_000, attempts: 3 };
+// Longer than a coordinator tries (20 s): then no earlier attempt is under way when the next begins.
+const CLIENT_DEFAULTS: ClientOptions = { attemptMs: 22_000, attempts: 2 };
 
 class NoAnswer extends Error {}
 
@@ -60,7 +61,7 @@ export class Client {
     key: string,
     size: number,
     options: { condition?: Condition | undefined; at?: number; requestId?: RequestId } = {},
-  ): Promise<{ value: string; outcome: "ok" | "refused" | "failed" | "unknown" }> {
+  ): Promise<{ value: string; outcome: "ok" | "refused" | "unknown"; reason: string }> {
     const { condition } = options;
     const body = makeBody(`${key} by ${this.name} #${++this.#bodies}`, size);
     const requestId = options.requestId ?? this.newRequestId();
@@ -86,7 +87,8 @@ export class Client {
     );
     if (ended.kind === "done" && ended.value.etag !== body.etag)
       this.#world.defects.push(`put of "${key}" answered ETag ${ended.value.etag}, not its MD5`);
-    return { value: body.etag, outcome: this.#endWrite(open, "put", ended) };
+    const reason = ended.kind === "unknown" ? ended.reason : "";
+    return { value: body.etag, outcome: this.#endWrite(open, "put", ended), reason };
   }
 
   /** Reads a key; undefined when no coordinator gave an answer. */
@@ -118,10 +120,7 @@ export class Client {
     return { value };
   }
 
-  async delete(
-    key: string,
-    options: { at?: number } = {},
-  ): Promise<"ok" | "refused" | "failed" | "unknown"> {
+  async delete(key: string, options: { at?: number } = {}): Promise<"ok" | "refused" | "unknown"> {
     const requestId = this.newRequestId();
     const open = this.#history.call(key, { kind: "delete" }, this.#note(options.at));
     const ended = await this.#attempt(options.at, (object) =>
@@ -188,7 +187,7 @@ export class Client {
     open: ReturnType<History["call"]>,
     kind: string,
     ended: Attempted<unknown>,
-  ): "ok" | "refused" | "failed" | "unknown" {
+  ): "ok" | "refused" | "unknown" {
     if (ended.kind === "done") {
       open.answer({ kind: "ok" });
       return "ok";

@@ -56,6 +56,8 @@ interface Process {
   readonly node: ReturnType<BuildNode>;
   /** Rejects when the process dies. */
   readonly death: Promise<never>;
+  /** Resolves when a stop in good order has ended; undefined when none began. */
+  stopping: Promise<void> | undefined;
   die(): void;
 }
 
@@ -95,6 +97,9 @@ export class World {
     const quality = { ...PERFECT, ...options.quality };
     this.conditions = new NetworkConditions(quality, this.chance.fork("network"));
     this.network = new MemoryNetwork(this.clock, this.conditions.policy, (address, name, error) => {
+      // A handler may find its store closed when its node stops: its caller is told that the node went away.
+      const i = this.genesis.nodes.findIndex((node) => node.peerAddress === address);
+      if (!this.#processes[i] || this.#processes[i].stopping) return;
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.defects.push(`at ${this.clock.now} ms "${name}" at ${address} threw ${text}`);
     });
@@ -185,8 +190,9 @@ export class World {
     process.die();
   }
 
-  /** Starts the node again on its disk, as a new incarnation. */
+  /** Starts the node again on its disk, as a new incarnation; waits when it is just being stopped. */
   async restart(i: number): Promise<void> {
+    await this.#processes[i]?.stopping;
     if (this.#processes[i]) return;
     const process = this.#launch(i);
     this.#processes[i] = process;
@@ -199,14 +205,30 @@ export class World {
   }
 
   /** Ends the process in good order. */
-  async shutDown(i: number): Promise<void> {
+  shutDown(i: number): Promise<void> {
     const process = this.#processes[i];
-    if (!process) return;
-    await process.node.stop();
-    await process.ports.store.settled();
-    await process.ports.transport.close();
-    await process.ports.store.close();
-    await process.ports.blocks.close();
+    if (!process) return Promise.resolve();
+    process.stopping ??= this.#shutDown(i, process);
+    return process.stopping;
+  }
+
+  async #shutDown(i: number, process: Process): Promise<void> {
+    const end = async (): Promise<void> => {
+      await process.node.stop();
+      await process.ports.store.settled();
+      await process.ports.transport.close();
+      await process.ports.store.close();
+      await process.ports.blocks.close();
+    };
+    try {
+      await Promise.race([end(), process.death]);
+    } catch (error) {
+      if (error instanceof ConnectionLost) return; // the power went meanwhile
+      const text = error instanceof Error ? error.stack : String(error);
+      this.defects.push(`node ${i} does not stop in good order: ${text}`);
+      this.crash(i);
+      return;
+    }
     process.clock.kill();
     process.gate.kill();
     this.#processes[i] = undefined;
@@ -293,7 +315,7 @@ export class World {
     death.catch(() => {}); // whoever waits on it races it; nobody may
     const build = this.#options.build ?? composeNode;
     const node = build(config, ports, { faults: this.#options.faults });
-    return { clock, disk, gate, ports, node, death, die };
+    return { clock, disk, gate, ports, node, death, stopping: undefined, die };
   }
 
   #logOf(node: number): Log {
