@@ -41,7 +41,7 @@ async function expectCopies(
 
 const nodesOf = (block: BlockRef): string[] => block.replicas.map(({ node }) => node).toSorted();
 
-async function started(
+async function startCluster(
   size: number,
   options: ConstructorParameters<typeof DataCluster>[1] = {},
 ): Promise<DataCluster> {
@@ -71,7 +71,7 @@ async function expectNothing(nodes: readonly DataNode[]): Promise<void> {
 
 for (const size of [3, 5]) {
   test(`upload makes 3 durable, equal copies on ${size} nodes, this node's first`, async () => {
-    const cluster = await started(size);
+    const cluster = await startCluster(size);
     const bytes = someBytes(3 * MiB + 17);
     const { block, late } = await cluster.clock.settle(upload(cluster, cluster.nodes[1]!, bytes));
     expect(block.replicas).toHaveLength(3);
@@ -86,7 +86,7 @@ for (const size of [3, 5]) {
 }
 
 test("upload of an empty block and of a small one", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   for (const size of [0, 1, 70_000]) {
     const bytes = someBytes(size);
     const { block } = await cluster.clock.settle(upload(cluster, cluster.nodes[0]!, bytes));
@@ -96,14 +96,14 @@ test("upload of an empty block and of a small one", async () => {
 });
 
 test("upload on one node makes its one copy durable", async () => {
-  const cluster = await started(1, { copies: 1 });
+  const cluster = await startCluster(1, { copies: 1 });
   const bytes = someBytes(MiB);
   const { block } = await cluster.clock.settle(upload(cluster, cluster.nodes[0]!, bytes));
   expect(nodesOf(block)).toEqual([cluster.nodes[0]!.id]);
 });
 
 test("upload takes distinct zones", async () => {
-  const cluster = await started(6, { zones: ["a", "a", "a", "b", "b", "c"] });
+  const cluster = await startCluster(6, { zones: ["a", "a", "a", "b", "b", "c"] });
   for (let i = 0; i < 5; i++) {
     const { block } = await cluster.clock.settle(
       upload(cluster, cluster.nodes[0]!, someBytes(1000)),
@@ -114,7 +114,7 @@ test("upload takes distinct zones", async () => {
 });
 
 test("upload gathers small chunks and passes large ones before forwarding", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const bytes = someBytes(400_000);
   const run = async (): Promise<Finished> => {
     const started = await cluster.nodes[0]!.data.upload(OWNER, {});
@@ -130,7 +130,7 @@ test("upload gathers small chunks and passes large ones before forwarding", asyn
 
 for (const size of [3, 5]) {
   test(`a node that crashes mid-upload costs a copy or is replaced, on ${size} nodes`, async () => {
-    const cluster = await started(size);
+    const cluster = await startCluster(size);
     const bytes = someBytes(4 * MiB);
     const self = cluster.nodes[0]!;
     let crashed: DataNode | undefined;
@@ -153,7 +153,7 @@ for (const size of [3, 5]) {
 
 test("a node of the line that stops taking bytes is dropped, and its place is taken", async () => {
   for (const position of [0, 1]) {
-    const cluster = await started(5);
+    const cluster = await startCluster(5);
     const self = cluster.nodes[0]!;
     const bytes = someBytes(8 * MiB);
     let stopped: DataNode | undefined;
@@ -195,7 +195,7 @@ test("a node of the line that stops taking bytes is dropped, and its place is ta
 });
 
 test("a coordinator without room writes to three other nodes", async () => {
-  const cluster = await started(5);
+  const cluster = await startCluster(5);
   const self = cluster.nodes[2]!;
   self.faults.full = true;
   const bytes = someBytes(2 * MiB);
@@ -207,7 +207,7 @@ test("a coordinator without room writes to three other nodes", async () => {
 });
 
 test("a coordinator that announced too little room is not tried", async () => {
-  const cluster = await started(4);
+  const cluster = await startCluster(4);
   const self = cluster.nodes[0]!;
   self.free = { capacityBytes: 1e12, freeBytes: 1e6 };
   const { block } = await cluster.clock.settle(upload(cluster, self, someBytes(100)));
@@ -215,7 +215,7 @@ test("a coordinator that announced too little room is not tried", async () => {
 });
 
 test("a coordinator without room sends again from a copy elsewhere", async () => {
-  const cluster = await started(5);
+  const cluster = await startCluster(5);
   const self = cluster.nodes[0]!;
   self.faults.full = true;
   for (const node of cluster.nodes.slice(1)) node.faults.failsAtByte = MiB;
@@ -240,7 +240,7 @@ test("a coordinator without room sends again from a copy elsewhere", async () =>
 
 test("a node whose disk is full still forwards, and another takes its copy", async () => {
   for (const size of [3, 5]) {
-    const cluster = await started(size);
+    const cluster = await startCluster(size);
     const full = cluster.nodes[1]!;
     full.faults.full = true;
     const bytes = someBytes(MiB);
@@ -254,7 +254,7 @@ test("a node whose disk is full still forwards, and another takes its copy", asy
 });
 
 test("an own disk that fails mid-upload does not stop the copies behind it", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const self = cluster.nodes[0]!;
   self.faults.failsAtByte = MiB;
   const bytes = someBytes(3 * MiB);
@@ -265,7 +265,7 @@ test("an own disk that fails mid-upload does not stop the copies behind it", asy
 });
 
 test("finish throws Unavailable without a quorum, and leaves nothing on live nodes", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const bytes = someBytes(2 * MiB);
   const run = upload(cluster, cluster.nodes[0]!, bytes, (_, at) => {
     if (at !== MiB) return;
@@ -280,7 +280,7 @@ test("finish throws Unavailable without a quorum, and leaves nothing on live nod
 });
 
 test("finish throws Unavailable when all other disks are full, and leaves nothing", async () => {
-  const cluster = await started(5);
+  const cluster = await startCluster(5);
   for (const node of cluster.nodes.slice(1)) node.faults.full = true;
   const run = upload(cluster, cluster.nodes[0]!, someBytes(MiB));
   expect((await cluster.clock.settle(failureOf(run))).code).toBe("Unavailable");
@@ -288,7 +288,7 @@ test("finish throws Unavailable when all other disks are full, and leaves nothin
 });
 
 test("upload throws Unavailable at once when too few nodes are alive, dead ones counted", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   cluster.nodes[1]!.state = "dead";
   cluster.nodes[2]!.state = "dead";
   const run = cluster.nodes[0]!.data.upload(OWNER, {});
@@ -302,7 +302,7 @@ test("upload throws Unavailable at once when too few nodes are alive, dead ones 
 });
 
 test("write throws Unavailable when the line breaks and this node has no copy", async () => {
-  const cluster = await started(4);
+  const cluster = await startCluster(4);
   const self = cluster.nodes[0]!;
   self.faults.full = true;
   const run = upload(cluster, self, someBytes(8 * MiB), async (_, at) => {
@@ -316,7 +316,7 @@ test("write throws Unavailable when the line breaks and this node has no copy", 
 });
 
 test("a copy that takes longer than the grace comes late", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const slow = cluster.nodes[2]!;
   let release = (): void => {};
   slow.faults.sealHeld = new Promise((resolve) => {
@@ -333,7 +333,7 @@ test("a copy that takes longer than the grace comes late", async () => {
 });
 
 test("a copy that is never reported is not named, and is given up once it is sealed", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const slow = cluster.nodes[2]!;
   let release = (): void => {};
   slow.faults.sealHeld = new Promise((resolve) => {
@@ -350,7 +350,7 @@ test("a copy that is never reported is not named, and is given up once it is sea
 });
 
 test("abort mid-upload leaves nothing anywhere", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const run = async (): Promise<void> => {
     const started = await cluster.nodes[0]!.data.upload(OWNER, {});
     for (const chunk of chunksOf(someBytes(2 * MiB))) await started.write(chunk);
@@ -364,7 +364,7 @@ test("abort mid-upload leaves nothing anywhere", async () => {
 });
 
 test("abort while finish waits leaves nothing, sealed copies neither", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   cluster.nodes[1]!.faults.sealHeld = cluster.clock.sleep(300);
   cluster.nodes[2]!.faults.sealHeld = cluster.clock.sleep(400);
   const run = async (): Promise<void> => {
@@ -382,7 +382,7 @@ test("abort while finish waits leaves nothing, sealed copies neither", async () 
 });
 
 test("a coordinator that dies mid-upload leaves nothing on the others", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   void upload(cluster, cluster.nodes[0]!, someBytes(4 * MiB), async (_, at) => {
     if (at === 2 * MiB) cluster.crash(cluster.nodes[0]!);
   });
@@ -392,7 +392,7 @@ test("a coordinator that dies mid-upload leaves nothing on the others", async ()
 });
 
 test("stop gives up uploads under way", async () => {
-  const cluster = await started(3);
+  const cluster = await startCluster(3);
   const run = async (): Promise<void> => {
     const started = await cluster.nodes[0]!.data.upload(OWNER, {});
     for (const chunk of chunksOf(someBytes(MiB))) await started.write(chunk);
@@ -405,7 +405,7 @@ test("stop gives up uploads under way", async () => {
 });
 
 test("upload refuses more than pipelineWritesMax at once with SlowDown", async () => {
-  const cluster = await started(1, { copies: 1 });
+  const cluster = await startCluster(1, { copies: 1 });
   const run = async (): Promise<void> => {
     const uploads: BlockUpload[] = [];
     for (let i = 0; i < 256; i++) uploads.push(await cluster.nodes[0]!.data.upload(OWNER, {}));

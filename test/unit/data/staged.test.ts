@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { OwnCopies } from "../../../node/data/own-copies.ts";
 import { StagedBlocks } from "../../../node/data/staged.ts";
+import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { type BlockId } from "../../../shared/ids.ts";
 import { stagedLeaseMs, sweepMs } from "../../../shared/limits.ts";
 import { type BlockRef } from "../../../shared/records.ts";
@@ -162,6 +163,28 @@ test("delete answers the copies that are gone, and is idempotent", async () => {
   expect(await cluster.holders(block.id)).toEqual([]);
   expect(await rowsOf(cluster)).toEqual([]);
   expect(await cluster.clock.settle(cluster.nodes[1]!.data.usage())).toMatchObject({ blocks: 0 });
+});
+
+test("OwnCopies.seal makes no file before its row is durable", async () => {
+  const cluster = new DataCluster(1);
+  const node = cluster.nodes[0]!;
+  const rows = new MemoryDisk();
+  const slowStore = openMemoryStore(rows, cluster.clock, { syncMs: 1_000 });
+  const copies = new OwnCopies(node.blocks, new StagedBlocks(slowStore, node.clock), () => {});
+  const block = "b".repeat(32) as BlockId;
+  let sealed = false;
+  const run = async (): Promise<void> => {
+    const copy = await copies.start(block, OWNER, "1".repeat(32));
+    await copy.write(someBytes(1000));
+    await copy.seal();
+    sealed = true;
+  };
+  const running = run();
+  await cluster.clock.runFor(900);
+  expect(await node.blocks.stat(block)).toBeUndefined();
+  await cluster.clock.settle(running);
+  expect(sealed).toBe(true);
+  expect(slowStore.get(`d/${block}`)).toBeDefined();
 });
 
 test("OwnCopies: giving up one attempt leaves another attempt's copy of the same block", async () => {
