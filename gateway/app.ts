@@ -109,10 +109,17 @@ class Gateway {
       const position = this.#platform.position(c);
       const serviceAt: CallParts["serviceAt"] = (point) =>
         this.#upstream.service({ ip, position, point });
-      const parts = { config: this.#config, platform: this.#platform, buckets: this.#buckets };
       const call = new Call({
-        ...parts,
-        ...{ context: c, serviceAt, target, route, auth, responseId, reportFault },
+        context: c,
+        config: this.#config,
+        platform: this.#platform,
+        buckets: this.#buckets,
+        serviceAt,
+        target,
+        route,
+        auth,
+        responseId,
+        reportFault,
       });
       return await HANDLERS[route.operation](call);
     } catch (error) {

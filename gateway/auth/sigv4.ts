@@ -191,7 +191,8 @@ function signedValue(name: string, host: string, request: SignedRequest): string
 
 function repeatedLines(name: string, raw: readonly string[] | undefined): string[] {
   const lines: string[] = [];
-  for (let i = 0; raw !== undefined && i + 1 < raw.length; i += 2) {
+  if (raw === undefined) return lines;
+  for (let i = 0; i + 1 < raw.length; i += 2) {
     if (raw[i]!.toLowerCase() === name) lines.push(raw[i + 1]!);
   }
   return lines;

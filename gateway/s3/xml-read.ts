@@ -65,8 +65,8 @@ function node(raw: unknown): XmlNode {
     Object.hasOwn(children, name) ? (children[name] as unknown[]).map(node) : [];
   return {
     get text() {
-      const text = typeof raw === "string" ? raw : (children["#text"] ?? "");
-      return decodeReferences(String(text));
+      const text = typeof raw === "string" ? raw : children["#text"];
+      return typeof text === "string" ? decodeReferences(text) : "";
     },
     all,
     value: (name) => {
