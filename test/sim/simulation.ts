@@ -157,8 +157,8 @@ async function run(world: World, plan: Plan, history: History, faults: Faults): 
   const clients = world.up().map((i) => new Client(`final ${i}`, world, history, bucket));
   const serve = async (client: Client, i: number): Promise<string | undefined> => {
     const at = i;
-    const key = workload.keys[i % workload.keys.length]!;
-    const { outcome, reason } = await client.put(key, 100, { at });
+    const own = workload.keys[i % workload.keys.length]!;
+    const { outcome, reason } = await client.put(own, 100, { at });
     if (outcome !== "ok") return `node ${i} does not take a put after the heal: ${reason}`;
     for (const key of workload.keys) {
       if (!(await client.get(key, { at }))) return `node ${i} does not answer a get after the heal`;

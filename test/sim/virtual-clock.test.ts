@@ -6,7 +6,7 @@ test("VirtualClock fires timers by time, then by insertion, with all promise rea
   const clock = new VirtualClock();
   const seen: string[] = [];
   const note = async (text: string): Promise<void> => {
-    for (let i = 0; i < 20; i++) await undefined;
+    for (let i = 0; i < 20; i++) await Promise.resolve();
     seen.push(`${text}@${clock.now}`);
   };
   clock.after(10, () => void note("b"));

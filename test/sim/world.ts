@@ -2,7 +2,7 @@
 // not synced at a power loss. Everything random comes from one seed.
 import { composeNode, type ComposeOptions, type RingstowNode } from "../../node/compose.ts";
 import { type NodeConfig } from "../../node/config.ts";
-import { type Log, type Ports } from "../../node/ports.ts";
+import { type Log, type Ports, type Store } from "../../node/ports.ts";
 import { openMemoryBlocks } from "../../node/runtime/memory-blocks.ts";
 import { MemoryNetwork } from "../../node/runtime/memory-network.ts";
 import { MemoryDisk, openMemoryStore } from "../../node/runtime/memory-store.ts";
@@ -37,6 +37,8 @@ export interface WorldOptions {
   readonly driftPpm?: number;
   readonly faults?: ComposeOptions["faults"];
   readonly build?: BuildNode;
+  /** A defect for mutation tests: disks that answer before a write is durable. */
+  readonly lyingDisks?: boolean;
 }
 
 /** The client's connection to its coordinator broke: the outcome of its request is unknown. */
@@ -286,10 +288,11 @@ export class World {
     const gate = new ProcessGate();
     const inner = this.network.attach(self.peerAddress, self.id);
     const syncMs = this.#options.syncMs ?? 0;
+    const store = openMemoryStore(this.#disks[i]!, disk, { syncMs });
     const ports: Ports = {
       clock,
       chance,
-      store: openMemoryStore(this.#disks[i]!, disk, { syncMs }),
+      store: this.#options.lyingDisks === true ? lying(store) : store,
       blocks: openMemoryBlocks(this.#disks[i]!, disk, { syncMs }),
       transport: new GatedTransport(inner, self.peerAddress, gate, this.clock, this.trace),
       digest: nodeDigest,
@@ -327,6 +330,20 @@ export class World {
       };
     return { info: write("info"), warn: write("warn"), error: write("error") };
   }
+}
+
+/** Says that a write is durable when it has only begun. */
+function lying(store: Store): Store {
+  return {
+    get: (key) => store.get(key),
+    range: (range) => store.range(range),
+    write: (writes) => {
+      store.write(writes).catch(() => {});
+      return Promise.resolve();
+    },
+    settled: () => store.settled(),
+    close: () => store.close(),
+  };
 }
 
 function makeGenesis(options: WorldOptions, chance: SeededChance): Genesis {
