@@ -47,6 +47,7 @@ export class BlockUploading implements BlockUpload {
   #size = 0;
   #state: "open" | "finishing" | "finished" | "aborted" = "open";
   #aborting: Promise<void> | undefined;
+  #stopped = false;
   /** No copy will become durable any more. */
   #over = false;
   /** The line to replacement nodes, while there is one. */
@@ -110,6 +111,14 @@ export class BlockUploading implements BlockUpload {
     return this.#aborting;
   }
 
+  /** The node stops: what is under way ends, what finish() answered stays. */
+  async stop(): Promise<void> {
+    if (this.#state !== "finished") return this.abort();
+    this.#stopped = true;
+    this.#replacing?.drop("the node stops");
+    await this.#station.abort("the node stops");
+  }
+
   async #abort(): Promise<void> {
     const mayBeSealed = this.#state === "finishing";
     this.#state = "aborted";
@@ -169,7 +178,8 @@ export class BlockUploading implements BlockUpload {
 
   #lacksCopies(): boolean {
     const durable = this.#tally.durable.length;
-    return this.#state !== "aborted" && durable > 0 && durable < this.#plan.wanted;
+    const ended = this.#stopped || this.#state === "aborted";
+    return !ended && durable > 0 && durable < this.#plan.wanted;
   }
 
   /** One round of replacement; false when there is no node left to ask. */

@@ -130,9 +130,9 @@ export class PipelineWriter {
     await Promise.all(nodes.map(discardAt));
   }
 
-  /** Gives up every upload under way. */
+  /** Gives up every upload under way, and copies that are late. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#uploads].map((upload) => upload.abort()));
+    await Promise.all([...this.#uploads].map((upload) => upload.stop()));
   }
 
   async #place(

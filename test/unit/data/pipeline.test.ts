@@ -404,6 +404,26 @@ test("stop gives up uploads under way", async () => {
   await expectNothing(cluster.nodes);
 });
 
+test("stop does not wait for late copies, and keeps what finish answered", async () => {
+  const cluster = await startCluster(4);
+  const self = cluster.nodes[0]!;
+  for (const node of cluster.nodes.slice(2)) node.faults.sealHeld = new Promise(() => {});
+  const run = async (): Promise<Finished> => {
+    const uploading = await self.data.upload(OWNER, {
+      avoid: new Set([cluster.nodes[3]!.id]),
+    });
+    await uploading.write(someBytes(MiB));
+    const finished = await uploading.finish();
+    await self.data.stop();
+    expect(await finished.late).toEqual([]);
+    return finished;
+  };
+  const { block } = await cluster.clock.settle(run());
+  expect(cluster.clock.now).toBeLessThan(2_000);
+  expect(await cluster.holders(block.id)).toEqual(nodesOf(block));
+  expect(block.replicas).toHaveLength(2);
+});
+
 test("upload refuses more than pipelineWritesMax at once with SlowDown", async () => {
   const cluster = await startCluster(1, { copies: 1 });
   const run = async (): Promise<void> => {
