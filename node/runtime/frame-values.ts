@@ -29,7 +29,7 @@ export function packBounded(name: string, value: unknown): Uint8Array {
 
 /** Throws when the bytes are not one whole value. `source` is no Buffer: byte arrays inside take its type. */
 export function unpackValue(source: Uint8Array, start = 0, end = source.length): unknown {
-  return packr.unpack(source as Buffer, { start, end });
+  return packr.unpack(source, { start, end });
 }
 
 /** The same bytes, not as a Buffer. */

@@ -2,7 +2,7 @@
 // Whatever breaks it, every call and stream on it fails at once, and nothing is ever sent again elsewhere.
 import { type TLSSocket } from "node:tls";
 import { RingstowError } from "../../shared/errors.ts";
-import { type NodeId, parseNodeId } from "../../shared/ids.ts";
+import { type NodeId } from "../../shared/ids.ts";
 import {
   callsInFlightMax,
   linkBacklogBytesMax,
@@ -11,34 +11,18 @@ import {
   linkSilentMs,
   streamsPerLinkMax,
 } from "../../shared/limits.ts";
-import {
-  type Caller,
-  type Log,
-  type PeerHandlers,
-  type PeerStream,
-  TransportError,
-} from "../ports.ts";
-import {
-  describeFailure,
-  failureFrom,
-  isExpected,
-  messageOf,
-  packBounded,
-} from "./frame-values.ts";
-import { packValue, plainView, unpackValue } from "./frame-values.ts";
+import { type Caller, type PeerStream, TransportError } from "../ports.ts";
+import { failureFrom, messageOf, packBounded, plainView, unpackValue } from "./frame-values.ts";
 import { FRAME, FrameError, FrameParser, type FrameType, readUint32 } from "./frame.ts";
+import { type Answerer, Answering } from "./peer-link-answering.ts";
 import { Answers } from "./peer-link-answers.ts";
+import { helloFrame, readHello, type Speaker } from "./peer-link-hello.ts";
 import { Outbox } from "./peer-link-outbox.ts";
-import { type WindowedStream } from "./peer-link-stream.ts";
-import { LinkStreams, serveStream } from "./peer-link-streams.ts";
+import { Pulse } from "./peer-link-pulse.ts";
+import { LinkStreams } from "./peer-link-streams.ts";
 
 /** What a connection knows of its node. */
-export interface LinkOwner {
-  readonly id: NodeId;
-  readonly address: string;
-  readonly protocolVersion: number;
-  readonly log: Log;
-  readonly handlers: PeerHandlers | undefined;
+export interface LinkOwner extends Answerer, Speaker {
   /** Hello came: `connection.peer` is known. */
   ready(connection: Connection): void;
   /** Said once. `reason` is undefined when this node closed it. */
@@ -48,6 +32,8 @@ export interface LinkOwner {
 const callIdEnd = 0x1_0000_0000;
 
 export class Connection {
+  /** Whether the other host took the connection at all. */
+  connected: boolean;
   /** Address that was dialled; undefined for one that the peer dialled. */
   readonly dialled: string | undefined;
   /** Who is at the other end, when hello has come. */
@@ -62,8 +48,10 @@ export class Connection {
     this.#breakIfSilent();
   });
   #nextCallId = 0;
-  #answering = 0;
-  #heardAtMs = 0;
+  #answering: Answering | undefined;
+  /** Payloads that wait for hello. */
+  #unsentBytes = 0;
+  readonly #pulse = new Pulse();
   #ended = false;
   #helloTimer: NodeJS.Timeout;
   #socketClosed = Promise.withResolvers<void>();
@@ -72,12 +60,16 @@ export class Connection {
     this.#owner = owner;
     this.#socket = socket;
     this.dialled = dialled;
+    this.connected = dialled === undefined;
+    socket.once("connect", () => {
+      this.connected = true;
+    });
     this.#outbox = new Outbox(socket);
     this.#streams = new LinkStreams(this.#outbox, dialled !== undefined);
     const parser = new FrameParser(this.#onFrame);
     let failure: string | undefined;
     socket.on("data", (piece) => {
-      this.#heardAtMs = performance.now();
+      this.#pulse.heard();
       try {
         if (!this.#ended) parser.push(plainView(piece));
       } catch (error) {
@@ -94,8 +86,9 @@ export class Connection {
     });
     this.#helloTimer = setTimeout(() => this.breakOff("no hello in time"), linkDialTimeoutMs);
     this.#helloTimer.unref();
-    if (dialled === undefined) this.#sayHello();
-    else socket.once("secureConnect", () => this.#sayHello());
+    const hello = helloFrame(owner);
+    if (dialled === undefined) this.#outbox.start(hello);
+    else socket.once("secureConnect", () => this.#outbox.start(hello));
   }
 
   get broken(): boolean {
@@ -117,9 +110,11 @@ export class Connection {
     } catch (error) {
       return Promise.reject(error);
     }
+    this.#pulse.asked();
     const id = this.#takeCallId();
     const ready = this.peer !== undefined;
     if (ready) this.#outbox.message(FRAME.request, id, payload);
+    else this.#unsentBytes += payload.length;
     return this.#calls.wait(id, name, expected, timeoutMs, ready ? undefined : payload);
   }
 
@@ -139,10 +134,12 @@ export class Connection {
     } catch (error) {
       return Promise.reject(error);
     }
+    this.#pulse.asked();
     let id = this.#streams.takeId();
     while (this.#opens.has(id)) id = this.#streams.takeId();
     const ready = this.peer !== undefined;
     if (ready) this.#sendOpen(id, payload);
+    else this.#unsentBytes += payload.length;
     return this.#opens.wait(id, name, expected, timeoutMs, ready ? undefined : payload);
   }
 
@@ -180,12 +177,6 @@ export class Connection {
     this.#streams.failAll((stream) => stream.fail(error));
   }
 
-  #sayHello(): void {
-    const { id, address, protocolVersion } = this.#owner;
-    const payload = packValue({ version: protocolVersion, id, address });
-    this.#outbox.start({ type: FRAME.hello, id: 0, payload });
-  }
-
   #refusal(
     name: string,
     expected: NodeId | undefined,
@@ -196,7 +187,9 @@ export class Connection {
       return new TransportError("closed", `Cannot get "${name}": the link is closed`);
     if (expected !== undefined && this.peer && this.peer.id !== expected)
       return this.#wrongPeer(expected);
-    if (waiting < most && this.#outbox.backlogBytes < linkBacklogBytesMax) return undefined;
+    const backlogBytes = this.#outbox.backlogBytes + this.#unsentBytes;
+    if (waiting < most && backlogBytes < linkBacklogBytesMax) return undefined;
+    this.#breakIfSilent();
     return new RingstowError("SlowDown", `Cannot get "${name}": too much waits for this peer`);
   }
 
@@ -213,8 +206,7 @@ export class Connection {
 
   /** A peer that vanished without a word: a new connection finds it sooner than TCP gives this one up. */
   #breakIfSilent(): void {
-    if (this.peer && performance.now() - this.#heardAtMs > linkSilentMs)
-      this.breakOff(`nothing was heard for ${linkSilentMs} ms`);
+    if (this.peer && this.#pulse.silent) this.breakOff(`nothing was heard for ${linkSilentMs} ms`);
   }
 
   // -------------------------------------------------------------- frames that come in
@@ -232,13 +224,13 @@ export class Connection {
       case FRAME.hello:
         throw new FrameError("Cannot take a second hello");
       case FRAME.request:
-        return this.#onRequest(id, unpackValue(source, start, end));
+        return this.#answering?.onRequest(id, unpackValue(source, start, end));
       case FRAME.reply:
-        return this.#calls.take(id)?.resolve(unpackValue(source, start, end));
+        return this.#onReply(id, unpackValue(source, start, end));
       case FRAME.failure:
-        return this.#calls.take(id)?.reject(failureFrom(unpackValue(source, start, end)));
+        return this.#onFailure(id, unpackValue(source, start, end));
       case FRAME.open:
-        return this.#onOpen(id, unpackValue(source, start, end));
+        return this.#answering?.onOpen(id, unpackValue(source, start, end));
       case FRAME.accept:
         return this.#onAccept(id);
       case FRAME.chunk:
@@ -254,17 +246,30 @@ export class Connection {
     }
   };
 
+  // The payload is read before the call is taken out: unreadable bytes break the link, and with it the call.
+  #onReply(id: number, reply: unknown): void {
+    this.#calls.take(id)?.resolve(reply);
+  }
+
+  #onFailure(id: number, description: unknown): void {
+    this.#calls.take(id)?.reject(failureFrom(description));
+  }
+
   #onHello(type: FrameType, source: Uint8Array, start: number, end: number): void {
     if (type !== FRAME.hello) throw new FrameError(`Cannot take frame ${type} before hello`);
-    const { version, id, address } = unpackValue(source, start, end) as Record<string, unknown>;
-    const own = this.#owner.protocolVersion;
-    if (version !== own)
-      throw new FrameError(`Cannot speak protocol ${String(version)}: this node speaks ${own}`);
-    if (typeof id !== "string" || typeof address !== "string")
-      throw new FrameError("Cannot read hello: id or address is missing");
-    this.peer = { id: parseNodeId(id), address };
+    this.peer = readHello(this.#owner, source, start, end);
+    this.#answering = new Answering(
+      {
+        answerer: this.#owner,
+        outbox: this.#outbox,
+        streams: this.#streams,
+        breakOff: (reason) => this.breakOff(reason),
+      },
+      this.peer,
+    );
     clearTimeout(this.#helloTimer);
     this.#owner.ready(this);
+    this.#unsentBytes = 0;
     this.#sendUnsent(this.#calls, (callId, payload) =>
       this.#outbox.message(FRAME.request, callId, payload),
     );
@@ -282,52 +287,6 @@ export class Connection {
     }
   }
 
-  #onRequest(id: number, payload: unknown): void {
-    const [name, request] = readNamed(payload);
-    const refusal =
-      this.#answering >= callsInFlightMax
-        ? new RingstowError("SlowDown", `Cannot answer "${name}": too many calls wait here`)
-        : undefined;
-    const { handlers } = this.#owner;
-    if (refusal || !handlers) return this.#sendFailure(id, name, refusal ?? notServing(name));
-    this.#answering++;
-    let reply: Promise<unknown>;
-    try {
-      reply = handlers.call(name, request, this.peer!);
-    } catch (error) {
-      reply = Promise.reject(error);
-    }
-    reply.then(
-      (value) => this.#sendReply(id, name, value),
-      (error: unknown) => this.#sendFailure(id, name, error, true),
-    );
-  }
-
-  #sendReply(id: number, name: string, value: unknown): void {
-    let payload: Uint8Array;
-    try {
-      payload = packBounded(name, value);
-    } catch (error) {
-      this.#sendFailure(id, name, error, true);
-      return;
-    }
-    this.#answering--;
-    this.#sendAnswer(FRAME.reply, id, payload);
-  }
-
-  #sendFailure(id: number, name: string, error: unknown, answered = false): void {
-    if (answered) this.#answering--;
-    if (!isExpected(error)) this.#logFault("A call's handler failed", name, error);
-    this.#sendAnswer(FRAME.failure, id, packValue(describeFailure(error)));
-  }
-
-  #sendAnswer(type: FrameType, id: number, payload: Uint8Array): void {
-    if (this.#ended) return;
-    this.#outbox.message(type, id, payload);
-    if (this.#outbox.backlogBytes > 2 * linkBacklogBytesMax)
-      this.breakOff("it does not read its answers");
-  }
-
   #sendOpen(id: number, payload: Uint8Array): void {
     this.#streams.create(id);
     this.#outbox.message(FRAME.open, id, payload);
@@ -337,44 +296,4 @@ export class Connection {
     const stream = this.#streams.find(id);
     if (stream) this.#opens.take(id)?.resolve(stream);
   }
-
-  #onOpen(id: number, payload: unknown): void {
-    const [name, header] = readNamed(payload);
-    if (!this.#streams.isOthersFreeId(id))
-      throw new FrameError(`Cannot open stream ${id}: the id is not free`);
-    const stream = this.#streams.create(id);
-    if (this.#streams.size > streamsPerLinkMax) {
-      stream.reset("too many streams");
-      return;
-    }
-    this.#outbox.message(FRAME.accept, id);
-    void this.#serve(name, header, stream);
-  }
-
-  #serve(name: string, header: unknown, stream: WindowedStream): Promise<void> {
-    const handle = async (): Promise<void> => {
-      const { handlers } = this.#owner;
-      if (!handlers) throw notServing(name);
-      await handlers.stream(name, header, stream, this.peer!);
-    };
-    return serveStream(stream, handle, (error) => {
-      if (isExpected(error) || error instanceof TransportError) return;
-      this.#logFault("A stream's handler failed", name, error);
-    });
-  }
-
-  #logFault(event: string, name: string, error: unknown): void {
-    const stack = error instanceof Error ? error.stack : String(error);
-    this.#owner.log.error(event, { name, peer: this.peer?.address, error: stack });
-  }
-}
-
-function notServing(name: string): RingstowError {
-  return new RingstowError("Unavailable", `Cannot answer "${name}": the node does not serve yet`);
-}
-
-function readNamed(payload: unknown): [name: string, value: unknown] {
-  if (!Array.isArray(payload) || payload.length !== 2 || typeof payload[0] !== "string")
-    throw new FrameError("Cannot read a request: it is no pair of name and value");
-  return payload as [string, unknown];
 }

@@ -1,5 +1,4 @@
 // The streams of one connection. The side that dialled opens odd ids, the other one even ids.
-import { type PeerStream } from "../ports.ts";
 import { FRAME, FrameError } from "./frame.ts";
 import { type Outbox } from "./peer-link-outbox.ts";
 import { WindowedStream } from "./peer-link-stream.ts";
@@ -87,22 +86,6 @@ export class LinkStreams {
 
   failAll(fail: (stream: WindowedStream) => void): void {
     for (const stream of [...this.#streams.values()]) fail(stream);
-  }
-}
-
-/** Runs a handler on a stream and ends the stream as the port says. Never rejects. */
-export async function serveStream(
-  stream: PeerStream,
-  handle: () => Promise<void>,
-  onFailure: (error: unknown) => void,
-): Promise<void> {
-  try {
-    await handle();
-    stream.end();
-    stream.reset("the handler ended");
-  } catch (error) {
-    onFailure(error);
-    stream.reset(error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -54,6 +54,8 @@ class PeerLink implements Transport, LinkOwner {
   readonly #connections = new Set<Connection>();
   /** Sockets of the listener, those within the handshake too. */
   readonly #accepted = new Set<Socket>();
+  /** Why the last connection to an address failed. */
+  readonly #complaints = new Map<string, string>();
   #closed = false;
 
   constructor(options: PeerLinkOptions) {
@@ -114,6 +116,7 @@ class PeerLink implements Transport, LinkOwner {
 
   ready(connection: Connection): void {
     const address = connection.peer!.address;
+    if (connection.dialled !== undefined) this.#complaints.delete(connection.dialled);
     // Both may have dialled at once; then each side keeps its own.
     if (connection.dialled === undefined && !this.#links.has(address))
       this.#links.set(address, connection);
@@ -132,7 +135,16 @@ class PeerLink implements Transport, LinkOwner {
     if (reason === undefined) return;
     const fields = { peer: connection.peer?.id, address, reason };
     if (connection.peer) this.log.info("Peer link is down", fields);
-    else this.log.warn("No peer link came about", fields);
+    else if (connection.connected) this.#complain(fields);
+  }
+
+  /** A host that is down is its callers' news; one that is up and refuses points to a wrong setting: said once. */
+  #complain(fields: { address: string | undefined; reason: string }): void {
+    const address = fields.address ?? "";
+    if (this.#complaints.get(address) === fields.reason) return;
+    if (this.#complaints.size >= linksMax) this.#complaints.clear();
+    this.#complaints.set(address, fields.reason);
+    this.log.warn("No peer link came about", fields);
   }
 
   #connectionTo(peer: Peer): Connection {
