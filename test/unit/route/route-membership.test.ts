@@ -117,7 +117,7 @@ describe("createRoute", () => {
     [6, 3],
     [9, 4],
   ])("a partition of %i nodes with %i cut off heals to one ring", async (size, minority) => {
-    for (const seed of [1, 2, 3]) {
+    for (const seed of [1, 2, 3, 4, 5]) {
       const cluster = await started(size, seed);
       const left = cluster.nodes.slice(0, minority);
       const right = cluster.nodes.slice(minority);
@@ -127,9 +127,17 @@ describe("createRoute", () => {
         right.every((node) => node.route.live().length === size - minority);
       await cluster.until(apart, 60_000);
       await cluster.clock.runFor(20_000);
+      const buried: string[] = [];
+      for (const node of cluster.nodes) {
+        node.route.onChange((row, before) => {
+          if (row.state === "dead" && before && before.state !== "dead") buried.push(row.id);
+        });
+      }
       cluster.heal();
       await cluster.until(() => cluster.tablesAgree(size) && cluster.ringIsIdeal(), 60_000);
       await cluster.clock.runFor(5_000);
+      // What each side says of the other is verified, not believed.
+      expect(buried).toEqual([]);
       expect(cluster.ringFaults()).toEqual([]);
       expect(cluster.faults()).toEqual([]);
     }
@@ -165,6 +173,26 @@ describe("createRoute", () => {
     await cluster.until(() => cluster.tablesAgree(5) && cluster.ringIsIdeal(), 20_000);
     const deaths = cluster.events.filter((each) => each.event === "Member is dead");
     expect(deaths.every((each) => each.node !== sleeper!.name)).toBe(true);
+    // Declared dead, it is a member again by JOIN in a new life; nobody else had to join again.
+    expect(sleeper!.route.ringState()!.self.life).toBeGreaterThan(1);
+    for (const each of others) expect(each.route.ringState()!.self.life).toBe(1);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("a suspicion that ran out while the observer slept buries nobody", async () => {
+    const cluster = await started(5);
+    const [sleeper, suspect, ...others] = cluster.nodes;
+    cluster.partition([suspect!], [sleeper!, ...others]);
+    await cluster.until(() => cluster.stateOf(suspect!, sleeper!) === "suspect", 10_000);
+    cluster.heal();
+    sleeper!.clock.pause();
+    cluster.partition([sleeper!], cluster.nodes.slice(1));
+    await cluster.clock.runFor(10_000);
+    cluster.heal();
+    sleeper!.clock.resume();
+    await cluster.until(() => cluster.tablesAgree(5), 20_000);
+    const deaths = cluster.events.filter((each) => each.event === "Member is dead");
+    expect(deaths.filter((each) => each.node === sleeper!.name)).toEqual([]);
     expect(cluster.faults()).toEqual([]);
   });
 
