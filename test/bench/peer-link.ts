@@ -4,7 +4,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { type Log, type PeerHandlers } from "../../node/ports.ts";
 import { type PeerLinkTransport, openPeerLink } from "../../node/runtime/peer-link.ts";
-import { type NodeId, parseNodeId } from "../../shared/ids.ts";
+import { parseNodeId } from "../../shared/ids.ts";
 import { streamChunkBytes } from "../../shared/limits.ts";
 
 const callsInFlight = 64;
@@ -15,7 +15,7 @@ function link(digit: string): Promise<PeerLinkTransport> {
   return openPeerLink({
     listen: { host: "127.0.0.1", port: 0 },
     advertise: "127.0.0.1:0",
-    id: parseNodeId(digit.repeat(32)) as NodeId,
+    id: parseNodeId(digit.repeat(32)),
     secret: new Uint8Array(32).fill(1),
     protocolVersion: 1,
     log: quiet,
