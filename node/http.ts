@@ -18,6 +18,7 @@ import {
   membersPath,
   objectPath,
   statusPath,
+  targetOf,
   withoutBlocks,
 } from "../shared/object-protocol.ts";
 import {
@@ -48,7 +49,7 @@ export interface NodeAppDeps {
 
 type NodeContext = Context<{ Bindings: ServerBindings }>;
 
-const JSON_HEADERS = { "content-type": "application/json" };
+const JSON_HEADERS = { "content-type": "application/json", "cache-control": "no-store" };
 const encoder = new TextEncoder();
 
 /** Starts nothing. A server gives `ServerBindings` as env; without them web streams are used. */
@@ -65,7 +66,7 @@ class NodeApp {
   constructor(deps: NodeAppDeps) {
     this.#deps = deps;
     this.#verifier = new RequestVerifier(deps.gatewaySecret, () => deps.clock.wallMs());
-    this.app.post(`${objectPath}:method`, (c) => this.#call(c));
+    this.app.on(["GET", "POST"], `${objectPath}:method`, (c) => this.#call(c));
     this.app.get(membersPath, (c) => this.#signed(c, () => this.#members()));
     this.app.get(statusPath, (c) => this.#signed(c, deps.status));
     this.app.get(healthPath, () => json(200, { id: deps.route.self.id, ready: true }));
@@ -75,13 +76,15 @@ class NodeApp {
 
   async #call(c: NodeContext): Promise<Response> {
     const method = c.req.param("method") ?? "";
-    if (!isObjectMethod(method))
+    if (!isObjectMethod(method) || targetOf(method).method !== c.req.method)
       return failure(new RingstowError("InvalidRequest", `Cannot call "${method}": unknown`), 404);
     this.#underWay++;
     try {
       switch (OBJECT_CALLS[method].kind) {
-        case "json":
-          return await this.#json(c, method);
+        case "read":
+          return await this.#json(c, method, argumentsLine(c));
+        case "write":
+          return await this.#json(c, method, await argumentsBody(c));
         case "upload":
           return await this.#upload(c, method as "put" | "putPart");
         case "download":
@@ -94,8 +97,8 @@ class NodeApp {
     }
   }
 
-  async #json(c: NodeContext, method: ObjectMethod): Promise<Response> {
-    const request = this.#open(c, method, await argumentsText(c));
+  async #json(c: NodeContext, method: ObjectMethod, args: string): Promise<Response> {
+    const request = this.#open(c, method, args);
     // The table and the service have the same methods and shapes; the compiler cannot follow the pairing.
     const service = this.#deps.object as unknown as Record<
       string,
@@ -111,28 +114,31 @@ class NodeApp {
       () => requestBody(c),
       declared === undefined ? undefined : Number(declared),
     );
-    const request = this.#open(c, method, c.req.header(argumentsHeader) ?? "");
+    const request = this.#open(c, method, argumentsLine(c));
     return json(200, await this.#deps.object[method](request as never, body));
   }
 
   async #download(c: NodeContext): Promise<Response> {
-    const request = this.#open(c, "get", await argumentsText(c)) as GetRequest;
+    const request = this.#open(c, "get", argumentsLine(c)) as GetRequest;
     const result = await this.#deps.object.get(request);
     const head = encoder.encode(JSON.stringify(headOf(result, request)));
     const hasBody = result.type === "object" && !request.headOnly;
     const bodyBytes = hasBody ? result.to - result.from : 0;
     const headers = {
       "content-type": "application/octet-stream",
+      "cache-control": "no-store",
       "content-length": String(head.length + bodyBytes),
       [headBytesHeader]: String(head.length),
     };
     if (!hasBody) return new Response(head, { status: 200, headers });
-    return new Response(toReadable(prefixed(head, result.body)), { status: 200, headers });
+    const body = prefixed(head, result.body);
+    const sent = c.env?.respond?.(200, headers, body);
+    return sent ?? new Response(toReadable(body), { status: 200, headers });
   }
 
   /** Checks the signature, then the arguments' shape. */
   #open(c: NodeContext, method: ObjectMethod, args: string): unknown {
-    const signed = { method: "POST", path: objectPath + method, args };
+    const signed = { ...targetOf(method), args };
     this.#verify(c, signed, this.#deps.route.self.id);
     const parsed = OBJECT_CALLS[method].request.safeParse(parseJson(args));
     if (parsed.success) return parsed.data;
@@ -212,7 +218,11 @@ function requestBody(c: NodeContext): ByteStream {
   return c.env?.requestBody?.() ?? fromReadable(c.req.raw.body);
 }
 
-async function argumentsText(c: NodeContext): Promise<string> {
+function argumentsLine(c: NodeContext): string {
+  return c.req.header(argumentsHeader) ?? "";
+}
+
+async function argumentsBody(c: NodeContext): Promise<string> {
   const declared = Number(c.req.header("content-length") ?? Number.NaN);
   if (declared <= callArgumentsBytesMax) return c.req.text();
   const bytes = Number.isNaN(declared)

@@ -9,6 +9,13 @@ export interface ServerBindings {
    * so that an answer can be sent.
    */
   readonly requestBody?: (() => ByteStream) | undefined;
+  /**
+   * Sends an answer with a body of exactly `content-length` bytes straight to the socket, and gives what the
+   * handler must return. A body that throws breaks the connection; one that nobody wants any more is stopped.
+   */
+  readonly respond?:
+    | ((status: number, headers: Readonly<Record<string, string>>, body: ByteStream) => Response)
+    | undefined;
   /** Address of the socket's other end. */
   readonly remoteIp?: string | undefined;
   /** Path and query as the client sent them. */

@@ -6,7 +6,6 @@ import {
   type GetHead,
   OBJECT_CALLS,
   type ObjectMethod,
-  argumentsHeader,
   toAsciiJson,
 } from "../../shared/object-protocol.ts";
 import {
@@ -88,12 +87,12 @@ export class NearestUpstream implements Upstream {
   }
 
   async #json(client: UpstreamClient, method: ObjectMethod, request: unknown): Promise<unknown> {
-    const args = JSON.stringify(request);
+    const argsInBody = OBJECT_CALLS[method].kind === "write";
     const value = await this.#calls.call({
       client,
       method,
-      args,
-      body: () => args,
+      args: argsInBody ? JSON.stringify(request) : toAsciiJson(request),
+      argsInBody,
       mayRepeat: () => true,
       read: async (reply) => replyOf(method, await readJson(reply, callReplyBytesMax)),
     });
@@ -106,15 +105,14 @@ export class NearestUpstream implements Upstream {
     request: { readonly body: BodyPlan },
     body: ByteStream,
   ): Promise<unknown> {
-    const args = toAsciiJson(request);
     const { encoding, length } = request.body;
     const source = await holdBody(body, encoding === "plain" ? length : undefined);
     try {
       return await this.#calls.call({
         client,
         method,
-        args,
-        headers: { [argumentsHeader]: args },
+        args: toAsciiJson(request),
+        argsInBody: false,
         body: () => source.body(),
         mayRepeat: () => source.fresh(),
         read: async (reply) => replyOf(method, await readJson(reply, callReplyBytesMax)),
@@ -140,12 +138,11 @@ export class NearestUpstream implements Upstream {
   }
 
   #open(client: UpstreamClient, request: GetRequest): Promise<Download> {
-    const args = JSON.stringify(request);
     return this.#calls.call({
       client,
       method: "get",
-      args,
-      body: () => args,
+      args: toAsciiJson(request),
+      argsInBody: false,
       mayRepeat: () => true,
       read: async (reply, member) => {
         const { head, bytes } = await readHead(reply);
@@ -168,5 +165,5 @@ export class NearestUpstream implements Upstream {
 }
 
 const JSON_METHODS = (Object.keys(OBJECT_CALLS) as ObjectMethod[]).filter(
-  (method) => OBJECT_CALLS[method].kind === "json",
+  (method) => OBJECT_CALLS[method].kind === "read" || OBJECT_CALLS[method].kind === "write",
 );

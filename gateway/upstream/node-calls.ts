@@ -11,9 +11,10 @@ import {
   type MemberView,
   OBJECT_CALLS,
   type ObjectMethod,
+  argumentsHeader,
   authHeader,
   errorOfReply,
-  objectPath,
+  targetOf,
 } from "../../shared/object-protocol.ts";
 import { type RequestSigner } from "../../shared/peer-auth.ts";
 import { type UpstreamClient } from "../platform.ts";
@@ -34,8 +35,10 @@ export interface ObjectCallOptions<T> {
   readonly method: ObjectMethod;
   /** Arguments as they cross the wire. */
   readonly args: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body: () => HttpCall["body"];
+  /** Whether the arguments are the body, or stand in a header, beside another body or none. */
+  readonly argsInBody: boolean;
+  /** Of an upload. */
+  readonly body?: () => HttpCall["body"];
   /** Whether the call may be sent (again) after a failure. */
   readonly mayRepeat: () => boolean;
   /** Reads a reply of status 200. */
@@ -53,15 +56,6 @@ class NodeRefusal extends Error {
     this.hop = hop;
   }
 }
-
-const READS: ReadonlySet<ObjectMethod> = new Set<ObjectMethod>([
-  "getBucket",
-  "listBuckets",
-  "get",
-  "list",
-  "listParts",
-  "listUploads",
-]);
 
 export class NodeCalls {
   readonly #deps: NodeCallsDeps;
@@ -81,7 +75,8 @@ export class NodeCalls {
     let last: RingstowError | undefined;
     for (const [i, member] of members.entries()) {
       // A read can be asked elsewhere at no risk, so a silent node is left early.
-      const soon = READS.has(options.method) && i < members.length - 1;
+      const reads = targetOf(options.method).method === "GET";
+      const soon = reads && i < members.length - 1;
       const end = order.begin(member.id);
       try {
         const value = await this.#attempt(options, member, soon);
@@ -99,14 +94,15 @@ export class NodeCalls {
 
   async #attempt<T>(options: ObjectCallOptions<T>, member: MemberView, soon: boolean): Promise<T> {
     const { method, client, args } = options;
-    const path = objectPath + method;
-    const auth = this.#deps.signer.sign({ method: "POST", path, args }, member.id, client);
+    const target = targetOf(method);
+    const auth = this.#deps.signer.sign({ ...target, args }, member.id, client);
     const reply = await this.#deps.caller.call({
-      method: "POST",
+      ...target,
       origin: member.url,
-      path,
-      headers: { ...options.headers, [authHeader]: auth },
-      body: options.body(),
+      headers: options.argsInBody
+        ? { [authHeader]: auth }
+        : { [argumentsHeader]: args, [authHeader]: auth },
+      body: options.argsInBody ? args : options.body?.(),
       headTimeoutMs: soon ? readHeadTimeoutMs : callHeadTimeoutMs,
     });
     if (reply.status === 200) return options.read(reply, member);

@@ -11,12 +11,12 @@ import { type Log } from "../ports.ts";
 export async function writeBody(
   outgoing: ServerResponse,
   status: number,
-  headers: Headers,
+  headers: Readonly<Record<string, string>>,
   body: ByteStream,
   log: Log | undefined,
 ): Promise<void> {
   const iterator = body[Symbol.asyncIterator]();
-  const writer = new BodyWriter(outgoing, Number(headers.get("content-length")));
+  const writer = new BodyWriter(outgoing, Number(headers["content-length"]));
   let over = false;
   const stop = (): void => {
     if (over) return;
@@ -33,7 +33,7 @@ export async function writeBody(
     for (;;) {
       const step = await iterator.next();
       if (over) return;
-      if (!outgoing.headersSent) outgoing.writeHead(status, Object.fromEntries(headers));
+      if (!outgoing.headersSent) outgoing.writeHead(status, headers);
       if (step.done) {
         over = true;
         writer.end();

@@ -90,19 +90,23 @@ function requestListener(
     async (request, env) => {
       const incoming = env.incoming as IncomingMessage;
       const outgoing = env.outgoing as ServerResponse;
+      const respond: ServerBindings["respond"] = (status, headers, body) => {
+        void writeBody(outgoing, status, headers, body, log);
+        return RESPONSE_ALREADY_SENT;
+      };
       const response = await app.fetch(request, {
         requestBody: () => bodyOf(incoming),
+        respond,
         remoteIp: incoming.socket.remoteAddress,
         rawTarget: incoming.url,
         rawHeaders: incoming.rawHeaders,
       });
-      // Only downloads carry streams, and only they name their length; reading `body` of other answers would
-      // cost them the adapter's short path.
-      if (!response.headers.has("content-length") || response.body === null) return response;
-      const source = sourceOf(response.body);
+      // An app that knows nothing of respond() answers with a stream, and names its length. Reading `body` of
+      // other answers would cost them the adapter's short path.
+      if (incoming.method !== "GET" || !response.headers.has("content-length")) return response;
+      const source = response.body ? sourceOf(response.body) : undefined;
       if (!source) return response;
-      await writeBody(outgoing, response.status, response.headers, source, log);
-      return RESPONSE_ALREADY_SENT;
+      return respond(response.status, Object.fromEntries(response.headers), source);
     },
     { overrideGlobalObjects: true },
   ) as (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
