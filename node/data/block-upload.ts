@@ -106,17 +106,27 @@ export class BlockUploading implements BlockUpload {
   }
 
   abort(): Promise<void> {
-    assert(this.#state !== "finished", "no abort() after finish()");
+    // finish() has won: the copies are the caller's now, who has discard() for them.
+    if (this.#state === "finished") return Promise.resolve();
     this.#aborting ??= this.#abort();
     return this.#aborting;
   }
 
-  /** The node stops: what is under way ends, what finish() answered stays. */
+  get block(): BlockId {
+    return this.#plan.block;
+  }
+
+  /** Nodes that may hold a copy by now. */
+  tried(): NodeId[] {
+    return [...new Set([...this.#tally.durable, ...this.#tally.reasons.keys()])];
+  }
+
+  /** What is under way ends, what finish() answered stays. */
   async stop(): Promise<void> {
     if (this.#state !== "finished") return this.abort();
     this.#stopped = true;
-    this.#replacing?.drop("the node stops");
-    await this.#station.abort("the node stops");
+    this.#replacing?.drop("no more copies are wanted");
+    await this.#station.abort("no more copies are wanted");
   }
 
   async #abort(): Promise<void> {
@@ -125,8 +135,7 @@ export class BlockUploading implements BlockUpload {
     this.#replacing?.drop("the upload was given up");
     await this.#station.abort("the upload was given up");
     // Before the end was sent nobody can have sealed: the broken line is enough.
-    const tried = [...new Set([...this.#tally.durable, ...this.#tally.reasons.keys()])];
-    if (mayBeSealed) await this.#writer.discard(this.#plan.block, tried);
+    if (mayBeSealed) await this.#writer.discard(this.#plan.block, this.tried());
     this.#end();
   }
 

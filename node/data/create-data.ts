@@ -72,11 +72,7 @@ export function createData(deps: DataDeps): Data {
     upload: (owner, { avoid }) => writer.upload(owner, avoid ?? new Set()),
     read: (block, from, to) => reader.read(block, from, to),
     // Deletes without asking the owner: only the caller knows that no commit was attempted with this block.
-    discard: (block) =>
-      writer.discard(
-        block.id,
-        block.replicas.map((replica) => replica.node),
-      ),
+    discard: (block) => writer.discardBlock(block),
     delete: (refs) => deletes.delete(refs),
     usage: () => blocks.usage(),
     start: () =>

@@ -3,6 +3,7 @@ import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId, type NodeId, parseBlockId, toHex } from "../../shared/ids.ts";
 import { discardTimeoutMs, pipelineWritesMax } from "../../shared/limits.ts";
 import { type Place } from "../../shared/protocol/data.ts";
+import { type BlockRef } from "../../shared/records.ts";
 import { type RegisterAddress } from "../index/types.ts";
 import { type Peers } from "../peers.ts";
 import { type Chance, type Clock, type Log } from "../ports.ts";
@@ -103,6 +104,14 @@ export class PipelineWriter {
 
   ended(upload: BlockUploading): void {
     this.#uploads.delete(upload);
+  }
+
+  /** Gives up a block that finish() answered, its late copies too. */
+  async discardBlock(block: BlockRef): Promise<void> {
+    const late = [...this.#uploads].find((upload) => upload.block === block.id);
+    await late?.stop();
+    const named = block.replicas.map((replica) => replica.node);
+    await this.discard(block.id, [...new Set([...named, ...(late?.tried() ?? [])])]);
   }
 
   /** Tells nodes to give up staged copies of a block now. Best effort; never rejects. */

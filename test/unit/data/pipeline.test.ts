@@ -424,6 +424,22 @@ test("stop does not wait for late copies, and keeps what finish answered", async
   expect(block.replicas).toHaveLength(2);
 });
 
+test("discard after finish takes late copies too, and abort after finish does nothing", async () => {
+  const cluster = await startCluster(3);
+  cluster.nodes[2]!.faults.sealHeld = cluster.clock.sleep(300);
+  const run = async (): Promise<void> => {
+    const uploading = await cluster.nodes[0]!.data.upload(OWNER, {});
+    await uploading.write(someBytes(MiB));
+    const { block } = await uploading.finish();
+    await uploading.abort();
+    expect(await cluster.holders(block.id)).toHaveLength(2);
+    await cluster.nodes[0]!.data.discard(block);
+  };
+  await cluster.clock.settle(run());
+  await cluster.clock.runFor(1_000);
+  await expectNothing(cluster.nodes);
+});
+
 test("upload refuses more than pipelineWritesMax at once with SlowDown", async () => {
   const cluster = await startCluster(1, { copies: 1 });
   const run = async (): Promise<void> => {
