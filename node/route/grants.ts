@@ -16,16 +16,21 @@ interface Deps {
   readonly chance: Chance;
 }
 
-export class Grants {
+/** Answers joiners from now on. */
+export function serveGrants(deps: Deps): void {
+  const grants = new Grants(deps);
+  deps.peers.onCall("route.grant", (request) => grants.answer(request));
+}
+
+class Grants {
   readonly #deps: Deps;
   readonly #pending = new Map<FolderId, { readonly id: NodeId; readonly untilMs: number }>();
 
   constructor(deps: Deps) {
     this.#deps = deps;
-    deps.peers.onCall("route.grant", (request) => this.#answer(request));
   }
 
-  #answer({ joiner, visited }: RequestOf<"route.grant">): ReplyOf<"route.grant"> {
+  answer({ joiner, visited }: RequestOf<"route.grant">): ReplyOf<"route.grant"> {
     const { membership, chance } = this.#deps;
     this.#expire();
     const known = this.#pending.get(joiner);

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type FolderId, type NodeId } from "../../../shared/ids.ts";
 import { type MemberRow, MemberTable, mergeRow } from "../../../node/route/member-table.ts";

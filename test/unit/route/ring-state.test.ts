@@ -160,8 +160,9 @@ test("offerCandidate takes only what lies before the first successor", () => {
   expect(offerCandidate(state, at(20, 0)).candidate).toBeUndefined();
 });
 
+const faultsOf = (successors: number[]) => localFaults(stateAt(10, successors, 5), 3);
+
 test("localFaults finds own id, duplicates, disorder and short lists (Z7, Z8, Z11)", () => {
-  const faultsOf = (successors: number[]) => localFaults(stateAt(10, successors, 5), 3);
   expect(faultsOf([20, 200, 5])).toEqual([]);
   expect(faultsOf([20, 30, 10])).toContain("Z11 list of r others");
   expect(faultsOf([20, 30])).toContain("Z11 list of r others");

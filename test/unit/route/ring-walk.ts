@@ -1,7 +1,7 @@
 // A random walk over the ring's pure steps with joins and failures, as in Zave's model: one step is one "ask and
 // update". Broken variants live here, in the walk, not in the product.
 import { type NodeId } from "../../../shared/ids.ts";
-import { between, toRingId } from "../../../shared/ring.ts";
+import { toRingId } from "../../../shared/ring.ts";
 import {
   type Answer,
   initRing,
