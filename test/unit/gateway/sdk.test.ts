@@ -42,7 +42,7 @@ async function connect(): Promise<{ client: S3Client; gateway: TestGateway }> {
       handle: async (request: SdkRequest) => {
         const search = Object.entries(request.query)
           .flatMap(([name, values]) => [values].flat().map((value) => [name, value ?? ""]))
-          .map((pair) => pair.map((part) => encodeURIComponent(part!)).join("="))
+          .map((pair) => pair.map((part) => encodeURIComponent(part)).join("="))
           .join("&");
         const target = search === "" ? request.path : `${request.path}?${search}`;
         const { method, headers, body } = request;

@@ -79,7 +79,7 @@ export class TestGateway {
       rawTarget: (c) => (c.env as { target: string }).target,
       requestBody: (c) => {
         this.bodiesRead.push(c.req.path);
-        return (c.req.raw.body ?? (async function* () {})()) as unknown as ByteStream;
+        return (c.req.raw.body ?? (async function* () {})()) as ByteStream;
       },
       wallMs: () => this.nowMs,
       randomId: () => parseRequestId(randomBytes(16).toString("hex")),
@@ -142,7 +142,7 @@ export class TestGateway {
       ...options.headers,
     };
     const signed = await signerFor(options.as ?? "alice").presign(
-      { method, protocol: "http:", hostname: HOST, path, query, headers } as never,
+      { method, protocol: "http:", hostname: HOST, path, query, headers },
       {
         expiresIn: options.expiresIn ?? 3600,
         signingDate: options.signingDate ?? new Date(this.nowMs),

@@ -48,7 +48,7 @@ describe("parseRange", () => {
 
   test("gives whole numbers or nothing, whatever the header", () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom(..."bytes=-,0129 ") }), (header) => {
+      fc.property(fc.string({ unit: fc.constantFrom(..."bytes=-,0129 ".split("")) }), (header) => {
         for (const number of Object.values(parseRange(header) ?? {})) {
           expect(number === undefined || Number.isSafeInteger(number)).toBe(true);
         }
@@ -79,7 +79,7 @@ describe("parseEtags", () => {
 
   test("ends for every header", () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom(...'"aW/,* ') }), (header) => {
+      fc.property(fc.string({ unit: fc.constantFrom(...'"aW/,* '.split("")) }), (header) => {
         expect(["fine", "InvalidArgument"]).toContain(codeOf(() => parseEtags(header, "x")));
       }),
     );

@@ -3,9 +3,10 @@ import { expect, test } from "vitest";
 import { S3Error } from "../../../../gateway/s3/errors.ts";
 import { readListToken, writeListToken } from "../../../../gateway/s3/list-token.ts";
 import { positionAfter } from "../../../../gateway/s3/listing.ts";
+import { anyText } from "../any-text.ts";
 
 const secret = new Uint8Array(32).fill(1);
-const text = fc.string({ unit: "binary", maxLength: 20 }).filter((value) => value.isWellFormed());
+const text = anyText(20);
 const question = fc.record({ bucket: text, prefix: text, delimiter: text });
 const position = fc.record({ after: text, afterPrefix: fc.boolean() });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { S3Error } from "../../../../gateway/s3/errors.ts";
 import { parseTarget, percentDecode, strictEncode } from "../../../../gateway/s3/target.ts";
+import { anyText } from "../any-text.ts";
 
 test("parseTarget decodes the path once and encodes it strictly for the signature", () => {
   const cases: [raw: string, path: string, canonical: string][] = [
@@ -50,26 +51,25 @@ test("parseTarget refuses broken escapes, bytes that are no UTF-8, and targets w
 
 test("percentDecode undoes strictEncode", () => {
   fc.assert(
-    fc.property(
-      fc.string({ unit: "binary" }).filter((text) => text.isWellFormed()),
-      fc.boolean(),
-      (text, keepSlash) => {
-        const encoded = strictEncode(text, keepSlash);
-        expect(encoded).toMatch(/^[A-Za-z0-9\-._~/%]*$/u);
-        expect(percentDecode(encoded)).toBe(text);
-      },
-    ),
+    fc.property(anyText(30), fc.boolean(), (text, keepSlash) => {
+      const encoded = strictEncode(text, keepSlash);
+      expect(encoded).toMatch(/^[A-Za-z0-9\-._~/%]*$/u);
+      expect(percentDecode(encoded)).toBe(text);
+    }),
   );
 });
 
 test("parseTarget gives a target or an S3Error, whatever the bytes", () => {
   fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom(..."/?&=%+aF0.\u00c3\u00bc\u20ac") }), (raw) => {
-      try {
-        parseTarget(raw);
-      } catch (error) {
-        expect(error).toBeInstanceOf(S3Error);
-      }
-    }),
+    fc.property(
+      fc.string({ unit: fc.constantFrom(..."/?&=%+aF0.\u00c3\u00bc\u20ac".split("")) }),
+      (raw) => {
+        try {
+          parseTarget(raw);
+        } catch (error) {
+          expect(error).toBeInstanceOf(S3Error);
+        }
+      },
+    ),
   );
 });

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { S3Error } from "../../../../gateway/s3/errors.ts";
 import { readXml } from "../../../../gateway/s3/xml-read.ts";
 import { element, escapeXml, xmlDocument } from "../../../../gateway/s3/xml-write.ts";
+import { anyText } from "../any-text.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const read = (text: string) => readXml(bytes(text), "R");
@@ -62,7 +63,10 @@ test("readXml refuses what is not one well-formed document of the right name", (
 });
 
 test("readXml gives a node or an S3Error, whatever the bytes", () => {
-  const noise = fc.string({ unit: fc.constantFrom(..."<>/R K&;#x0'\"!-[]?="), maxLength: 30 });
+  const noise = fc.string({
+    unit: fc.constantFrom(..."<>/R K&;#x0'\"!-[]?=".split("")),
+    maxLength: 30,
+  });
   fc.assert(
     fc.property(noise, (inner) => {
       try {
@@ -77,11 +81,8 @@ test("readXml gives a node or an S3Error, whatever the bytes", () => {
 });
 
 test("readXml reads back what xmlDocument writes, for every text that keys may hold", () => {
-  const text = fc
-    .string({ unit: "binary" })
-    .filter((value) => value.isWellFormed() && !value.includes("\0"));
   fc.assert(
-    fc.property(text, (value) => {
+    fc.property(anyText(30), (value) => {
       const xml = xmlDocument("R", [["K", value]]);
       expect(read(xml).value("K")).toBe(value);
     }),
