@@ -2,8 +2,11 @@
 // Node's parts; it shares the server of the nodes, so that bodies take the same short way.
 import { randomBytes } from "node:crypto";
 import { type Context } from "hono";
-import { type Log } from "../node/ports.ts";
-import { startHttpServer, type RunningHttpServer } from "../node/runtime/http-server.ts";
+import {
+  type HttpServerOptions,
+  type RunningHttpServer,
+  startHttpServer,
+} from "../node/runtime/http-server.ts";
 import { fromReadable, toReadable } from "../shared/body-stream.ts";
 import { parseRequestId } from "../shared/ids.ts";
 import { type ServerBindings } from "../shared/server-bindings.ts";
@@ -18,7 +21,7 @@ export interface ServeGatewayOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  readonly log?: Log | undefined;
+  readonly log?: HttpServerOptions["log"];
 }
 
 /** Serves a gateway. Rejects with a clear message when the port is taken. */

@@ -23,7 +23,7 @@ export class FetchCaller implements HttpCaller {
         cache: "no-store",
         signal: controller.signal,
         ...watch.init(),
-      } as RequestInit);
+      });
       watch.clear();
       return {
         status: response.status,

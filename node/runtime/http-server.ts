@@ -109,7 +109,7 @@ function requestListener(
       return respond(response.status, Object.fromEntries(response.headers), source);
     },
     { overrideGlobalObjects: true },
-  ) as (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
+  );
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {
