@@ -164,4 +164,5 @@ export const announceChangeBytes = 256 * MiB; // written or deleted since: annou
 
 // Ordered store and block files
 export const storeBatchBytesMax = 4 * MiB; // of one synced batch; more goes into the next, so that a sync stays short
+export const sealsCachedMax = 1_000; // checksum tables of blocks in memory, 2 KiB each at most
 export const storeWaitingMax = 100_000; // writes that wait for a sync; the disk stands still when there are more

@@ -1,5 +1,6 @@
-// Folders whose existence survives a power loss: a new name is durable only when the folder that holds it is synced.
-import { mkdir, open } from "node:fs/promises";
+// What the file system adapters share: folders whose existence survives a power loss (a new name is durable only when
+// the folder that holds it is synced), and questions whose usual answer is "there is none".
+import { mkdir, open, stat, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Makes the names in a folder durable (fsync of the folder). */
@@ -25,4 +26,31 @@ export async function makeFolder(folder: string): Promise<void> {
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
+}
+
+/** Removes a file; false when there was none. Not yet durable. */
+export async function removeFile(path: string): Promise<boolean> {
+  try {
+    await unlink(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/** Bytes of a file; undefined when there is none. */
+export async function lengthOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Bytes of the file system that holds a path; free ones as an ordinary user may take them. */
+export async function spaceOf(path: string): Promise<{ freeBytes: number; totalBytes: number }> {
+  const { bavail, blocks, bsize } = await statfs(path);
+  return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
 }
