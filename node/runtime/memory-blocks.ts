@@ -1,135 +1,217 @@
-// The BlockFiles port in memory, over a MemoryDisk: sealed blocks survive a power loss, temporary ones do not.
-import { crc32 } from "node:zlib";
+// The BlockFiles port in memory, for tests and the simulator: the same checks and errors as disk-blocks.ts, the
+// sync modelled as `syncMs` of the given clock. Deterministic: no other source of time or chance.
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { pieceBytes, streamChunkBytes } from "../../shared/limits.ts";
-import { type BlockFiles, type BlockWriter, type Clock } from "../ports.ts";
-import { type MemoryDisk } from "./memory-store.ts";
+import {
+  type BlockFiles,
+  type BlockInfo,
+  type BlockSeal,
+  type BlockWriter,
+  type Clock,
+} from "../ports.ts";
+import { type MemoryDisk, type MemoryLease } from "./memory-disk.ts";
+import { nodeDigest } from "./node-digest.ts";
 
-export interface MemoryBlocksOptions {
-  /** Milliseconds that a seal takes. */
+interface Options {
   readonly syncMs: number;
+  /** Free bytes below which create() refuses; 0 when not given. */
+  readonly reserveBytes?: number | undefined;
 }
 
-export function openMemoryBlocks(
-  disk: MemoryDisk,
-  clock: Clock,
-  options: MemoryBlocksOptions,
-): BlockFiles {
-  const generation = disk.generation;
-  const alive = (): boolean => disk.generation === generation;
-  const requireAlive = (): void => {
-    if (!alive()) throw new Error("Cannot use the block files: they are closed");
-  };
-  const afterSync = (): Promise<void> =>
-    new Promise((resolve) => {
-      clock.after(options.syncMs, () => {
-        // After a power loss nothing ever answers.
-        if (alive()) resolve();
-      });
-    });
+class MemoryBlocks implements BlockFiles {
+  readonly disk: MemoryDisk;
+  readonly lease: MemoryLease;
+  readonly #clock: Clock;
+  readonly #options: Options;
+  /** Bytes of writers that are neither sealed nor given up: they take room on a real disk too. */
+  stagedBytes = 0;
+  readonly #deleting = new Set<BlockId>();
 
-  return {
-    async create(id) {
-      requireAlive();
-      if (disk.refusal) throw disk.refusal;
-      if (disk.freeBytes <= 0) throw new RingstowError("DiskFull");
-      return memoryWriter(disk, id, requireAlive, afterSync);
-    },
-    async *read(id, from, to) {
-      requireAlive();
-      const block = disk.blocks.get(id);
-      if (!block) throw new RingstowError("NoSuchKey", `Block ${id} is not here`);
-      for (let at = from; at < to;) {
-        requireAlive();
-        const piece = Math.floor(at / pieceBytes);
-        const start = piece * pieceBytes;
-        const bytes = block.bytes.subarray(start, start + pieceBytes);
-        if (crc32(bytes) !== block.pieceCrcs[piece]) {
-          throw new RingstowError("Corrupt", `Block ${id} is damaged in piece ${piece}`);
+  constructor(disk: MemoryDisk, clock: Clock, options: Options) {
+    this.disk = disk;
+    this.lease = disk.lease("blocks");
+    this.#clock = clock;
+    this.#options = options;
+  }
+
+  get freeBytes(): number {
+    return this.disk.freeBytes - this.stagedBytes;
+  }
+
+  async create(id: BlockId): Promise<BlockWriter> {
+    this.lease.check("create a block");
+    if (this.disk.refusal) throw this.disk.refusal;
+    const reserveBytes = this.#options.reserveBytes ?? 0;
+    if (this.freeBytes < reserveBytes) {
+      throw new RingstowError(
+        "DiskFull",
+        `Cannot create block ${id}: ${this.freeBytes} bytes are free, ${reserveBytes} are reserved`,
+      );
+    }
+    return new MemoryWriter(this, id);
+  }
+
+  async *read(id: BlockId, from: number, to: number): AsyncIterable<Uint8Array> {
+    this.lease.check("read a block");
+    const block = this.#deleting.has(id) ? undefined : this.disk.blocks.get(id);
+    if (!block) throw new RingstowError("NoSuchKey", `Cannot read block ${id}: it does not exist`);
+    if (!(0 <= from && from <= to && to <= block.size)) {
+      throw new RingstowError(
+        "InvalidRange",
+        `Cannot read bytes ${from} to ${to} of block ${id}: it has ${block.size}`,
+      );
+    }
+    for (let at = from; at < to;) {
+      this.lease.check("read a block");
+      const end = Math.min(to, at - (at % streamChunkBytes) + streamChunkBytes);
+      for (let piece = Math.floor(at / pieceBytes); piece * pieceBytes < end; piece++) {
+        const bytes = block.data.subarray(piece * pieceBytes, (piece + 1) * pieceBytes);
+        if (nodeDigest.crc32(bytes) !== block.pieceCrcs[piece]) {
+          throw new RingstowError(
+            "Corrupt",
+            `Cannot read block ${id}: piece ${piece} fails its check`,
+          );
         }
-        const end = Math.min(to, start + bytes.length, at + streamChunkBytes);
-        if (end <= at)
-          throw new RingstowError("InvalidRange", `Block ${id} ends before byte ${to}`);
-        yield bytes.subarray(at - start, end - start);
-        at = end;
       }
-    },
-    async stat(id) {
-      requireAlive();
-      const block = disk.blocks.get(id);
-      return block && { id, size: block.bytes.length };
-    },
-    async delete(id) {
-      requireAlive();
-      const block = disk.blocks.get(id);
-      if (!block) return false;
-      await afterSync();
-      disk.freeBytes += block.bytes.length;
-      return disk.blocks.delete(id);
-    },
-    async usage() {
-      requireAlive();
-      let usedBytes = 0;
-      for (const { bytes } of disk.blocks.values()) usedBytes += bytes.length;
-      return {
-        freeBytes: Math.max(0, disk.freeBytes),
-        totalBytes: disk.totalBytes,
-        usedBytes,
-        blocks: disk.blocks.size,
-      };
-    },
-    async close() {},
-  };
+      yield block.data.slice(at, end);
+      at = end;
+    }
+  }
+
+  async stat(id: BlockId): Promise<BlockInfo | undefined> {
+    this.lease.check("look at a block");
+    const block = this.#deleting.has(id) ? undefined : this.disk.blocks.get(id);
+    return block && { id, size: block.size };
+  }
+
+  async delete(id: BlockId): Promise<boolean> {
+    this.lease.check("delete a block");
+    const block = this.disk.blocks.get(id);
+    if (!block || this.#deleting.has(id)) return false;
+    // Gone from sight at once, from the disk with the sync: a power loss before it brings the block back.
+    this.#deleting.add(id);
+    await this.sync();
+    this.#deleting.delete(id);
+    this.disk.blocks.delete(id);
+    this.disk.usedBytes -= block.size;
+    return true;
+  }
+
+  async usage(): Promise<{
+    freeBytes: number;
+    totalBytes: number;
+    usedBytes: number;
+    blocks: number;
+  }> {
+    this.lease.check("measure the disk");
+    const { disk } = this;
+    return {
+      freeBytes: this.freeBytes,
+      totalBytes: disk.totalBytes,
+      usedBytes: disk.usedBytes,
+      blocks: disk.blocks.size - this.#deleting.size,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.lease.close();
+  }
+
+  /** Resolves when what was done is durable; never when the power went before. */
+  sync(): Promise<void> {
+    return new Promise((resolve) =>
+      this.#clock.after(this.#options.syncMs, () => {
+        if (!this.lease.lost()) resolve();
+      }),
+    );
+  }
 }
 
-function memoryWriter(
-  disk: MemoryDisk,
-  id: BlockId,
-  requireAlive: () => void,
-  afterSync: () => Promise<void>,
-): BlockWriter {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  let aborted = false;
-  const giveBack = (): void => {
-    disk.freeBytes += size;
-    size = 0;
-    chunks.length = 0;
-  };
-  return {
-    async write(chunk) {
-      requireAlive();
-      if (aborted) throw new Error(`Cannot write block ${id}: it was aborted`);
-      if (chunk.length > disk.freeBytes) throw new RingstowError("DiskFull");
-      disk.freeBytes -= chunk.length;
-      size += chunk.length;
-      chunks.push(chunk.slice());
-    },
-    async seal() {
-      requireAlive();
-      if (aborted) throw new Error(`Cannot seal block ${id}: it was aborted`);
-      await afterSync();
-      if (disk.blocks.has(id)) throw new Error(`Cannot seal block ${id}: it exists already`);
-      const bytes = new Uint8Array(size);
-      let at = 0;
-      for (const chunk of chunks) {
-        bytes.set(chunk, at);
-        at += chunk.length;
-      }
-      const pieceCrcs = new Uint32Array(Math.ceil(size / pieceBytes));
-      for (let i = 0; i < pieceCrcs.length; i++) {
-        pieceCrcs[i] = crc32(bytes.subarray(i * pieceBytes, (i + 1) * pieceBytes));
-      }
-      disk.blocks.set(id, { bytes, pieceCrcs });
-      const seal = { size, pieceCrcs };
-      size = 0;
-      return seal;
-    },
-    async abort() {
-      if (aborted) return;
-      aborted = true;
-      giveBack();
-    },
-  };
+class MemoryWriter implements BlockWriter {
+  readonly #blocks: MemoryBlocks;
+  readonly #id: BlockId;
+  #data: Uint8Array = new Uint8Array(0);
+  #size = 0;
+  #state: "open" | "sealing" | "ended" = "open";
+  #sealing: Promise<unknown> = Promise.resolve();
+  #aborted = false;
+
+  constructor(blocks: MemoryBlocks, id: BlockId) {
+    this.#blocks = blocks;
+    this.#id = id;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    this.#check("write");
+    if (this.#blocks.freeBytes < chunk.length) {
+      this.#giveUp();
+      throw new RingstowError("DiskFull", `Cannot write block ${this.#id}: no space is left`);
+    }
+    if (this.#size + chunk.length > this.#data.length) {
+      const grown = new Uint8Array(Math.max(2 * this.#data.length, this.#size + chunk.length));
+      grown.set(this.#data.subarray(0, this.#size));
+      this.#data = grown;
+    }
+    this.#data.set(chunk, this.#size);
+    this.#size += chunk.length;
+    this.#blocks.stagedBytes += chunk.length;
+  }
+
+  async seal(): Promise<BlockSeal> {
+    this.#check("seal");
+    this.#state = "sealing";
+    const sealed = this.#finish();
+    this.#sealing = sealed.catch(() => {});
+    return sealed;
+  }
+
+  async abort(): Promise<void> {
+    this.#aborted = true;
+    await this.#sealing;
+    if (this.#state !== "ended") this.#giveUp();
+  }
+
+  async #finish(): Promise<BlockSeal> {
+    const data = this.#data.slice(0, this.#size);
+    const pieceCrcs = new Uint32Array(Math.ceil(data.length / pieceBytes));
+    for (let piece = 0; piece < pieceCrcs.length; piece++) {
+      pieceCrcs[piece] = nodeDigest.crc32(
+        data.subarray(piece * pieceBytes, (piece + 1) * pieceBytes),
+      );
+    }
+    await this.#blocks.sync();
+    this.#giveUp();
+    const { disk } = this.#blocks;
+    if (this.#aborted) throw new Error(`Cannot seal block ${this.#id}: it was given up`);
+    if (disk.refusal) throw disk.refusal;
+    if (disk.blocks.has(this.#id)) {
+      throw new Error(`Cannot seal block ${this.#id}: it exists already`);
+    }
+    disk.blocks.set(this.#id, { size: data.length, pieceCrcs, data });
+    disk.usedBytes += data.length;
+    return { size: data.length, pieceCrcs };
+  }
+
+  #check(action: string): void {
+    this.#blocks.lease.check(`${action} a block`);
+    if (this.#state !== "open" || this.#aborted) {
+      throw new Error(`Cannot ${action} block ${this.#id}: it is sealed or given up`);
+    }
+  }
+
+  #giveUp(): void {
+    this.#state = "ended";
+    this.#blocks.stagedBytes -= this.#size;
+    this.#data = new Uint8Array(0);
+    this.#size = 0;
+  }
+}
+
+/**
+ * Blocks of one memory disk. A sealed block is durable `syncMs` after seal() was called. After `disk.powerLoss()`
+ * staged bytes are lost, pending syncs never resolve, and later calls reject.
+ */
+export function openMemoryBlocks(disk: MemoryDisk, clock: Clock, options: Options): BlockFiles {
+  return new MemoryBlocks(disk, clock, options);
 }

@@ -9,7 +9,7 @@ export interface MemoryBlock extends BlockSeal {
   readonly data: Uint8Array;
 }
 
-/** An opened store or block folder; stale when the disk lost power or was opened again since. */
+/** An opened store or block folder; dead when the disk lost power since. */
 export interface MemoryLease {
   /** Throws Unavailable when the power was lost, or `close` was called. */
   check(action: string): void;
@@ -26,6 +26,8 @@ export class MemoryDisk {
   /** Capacity in bytes; blocks use it up, rows do not. */
   readonly totalBytes: number;
   usedBytes = 0;
+  /** A fault for tests: while it is set, syncs of the store and new blocks fail with it. */
+  refusal: RingstowError | undefined;
   readonly #rows = new Map<string, Uint8Array>();
   readonly #keys: string[] = [];
   readonly #open = new Set<string>();

@@ -2,7 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { type Chance } from "../ports.ts";
 
+/** Bytes from the operating system: fit for ids and nonces. `fraction` is only for jitter and choice. */
 export const systemChance: Chance = {
-  bytes: (count) => randomBytes(count),
+  // Plain bytes: a Buffer's slice() would share memory.
+  bytes: (count) => new Uint8Array(randomBytes(count)),
   fraction: () => Math.random(),
 };
