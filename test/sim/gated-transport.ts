@@ -1,29 +1,31 @@
 // Stands between a node and its transport in the simulator: holds everything back while the node's process is
 // paused, and writes every delivery into the trace.
-import { type Peer, type PeerHandlers, type PeerStream, type Transport } from "../../node/ports.ts";
+import {
+  type Peer,
+  type PeerHandlers,
+  type PeerStream,
+  type Transport,
+  TransportError,
+} from "../../node/ports.ts";
 import { type ProcessGate } from "./process-gate.ts";
-import { type Trace } from "./trace.ts";
-import { type VirtualClock } from "./virtual-clock.ts";
+import { RingstowError } from "../../shared/errors.ts";
+
+export interface Observer {
+  /** A message, a reply or a chunk came in. */
+  deliver(from: string, name: string): void;
+  /** A handler threw what is no RingstowError or TransportError. */
+  fault(name: string, error: unknown): void;
+}
 
 export class GatedTransport implements Transport {
   readonly #inner: Transport;
-  readonly #address: string;
   readonly #gate: ProcessGate;
-  readonly #clock: VirtualClock;
-  readonly #trace: Trace;
+  readonly #observer: Observer;
 
-  constructor(
-    inner: Transport,
-    address: string,
-    gate: ProcessGate,
-    clock: VirtualClock,
-    trace: Trace,
-  ) {
+  constructor(inner: Transport, gate: ProcessGate, observer: Observer) {
     this.#inner = inner;
-    this.#address = address;
     this.#gate = gate;
-    this.#clock = clock;
-    this.#trace = trace;
+    this.#observer = observer;
   }
 
   async call(peer: Peer, name: string, request: unknown, timeoutMs: number): Promise<unknown> {
@@ -31,7 +33,7 @@ export class GatedTransport implements Transport {
       return await this.#inner.call(peer, name, request, timeoutMs);
     } finally {
       await this.#gate.pass();
-      this.#note(peer.address, `${name} reply`);
+      this.#observer.deliver(peer.address, `${name} reply`);
     }
   }
 
@@ -45,13 +47,14 @@ export class GatedTransport implements Transport {
     this.#inner.serve({
       call: async (name, request, caller) => {
         await this.#gate.pass();
-        this.#note(caller.address, name);
-        return handlers.call(name, request, caller);
+        this.#observer.deliver(caller.address, name);
+        return this.#watch(name, handlers.call(name, request, caller));
       },
       stream: async (name, header, stream, caller) => {
         await this.#gate.pass();
-        this.#note(caller.address, name);
-        return handlers.stream(name, header, this.#wrap(stream, caller.address, name), caller);
+        this.#observer.deliver(caller.address, name);
+        const wrapped = this.#wrap(stream, caller.address, name);
+        return this.#watch(name, handlers.stream(name, header, wrapped, caller));
       },
     });
   }
@@ -60,8 +63,14 @@ export class GatedTransport implements Transport {
     return this.#inner.close();
   }
 
-  #note(from: string, name: string): void {
-    this.#trace.add(this.#clock.now, from, this.#address, name);
+  async #watch<T>(name: string, work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof RingstowError || error instanceof TransportError))
+        this.#observer.fault(name, error);
+      throw error;
+    }
   }
 
   #wrap(stream: PeerStream, from: string, name: string): PeerStream {
@@ -73,7 +82,7 @@ export class GatedTransport implements Transport {
       receive: async () => {
         const chunk = await stream.receive();
         await this.#gate.pass();
-        this.#note(from, `${name} chunk`);
+        this.#observer.deliver(from, `${name} chunk`);
         return chunk;
       },
       end: () => stream.end(),

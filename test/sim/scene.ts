@@ -59,8 +59,8 @@ export class Scene {
     this.world.conditions.cut([this.world.address(i)], this.world.addresses(this.others(i)));
   }
 
-  /** What every node that is up answers for a key, in node order. */
-  async readEverywhere(key = KEY): Promise<(string | undefined | "no answer")[]> {
+  /** What every node that is up answers for a key, in node order; "no answer" where none came. */
+  async readEverywhere(key = KEY): Promise<(string | undefined)[]> {
     const client = this.client("reader");
     const values: (string | undefined)[] = [];
     for (const i of this.world.up()) {

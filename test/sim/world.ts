@@ -98,13 +98,7 @@ export class World {
     this.chance = new SeededChance(options.seed);
     const quality = { ...PERFECT, ...options.quality };
     this.conditions = new NetworkConditions(quality, this.chance.fork("network"));
-    this.network = new MemoryNetwork(this.clock, this.conditions.policy, (address, name, error) => {
-      // A handler may find its store closed when its node stops: its caller is told that the node went away.
-      const i = this.genesis.nodes.findIndex((node) => node.peerAddress === address);
-      if (!this.#processes[i] || this.#processes[i].stopping) return;
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.defects.push(`at ${this.clock.now} ms "${name}" at ${address} threw ${text}`);
-    });
+    this.network = new MemoryNetwork(this.clock, this.conditions.policy);
     this.genesis = makeGenesis(options, this.chance.fork("genesis"));
     for (let i = 0; i < options.nodes; i++) {
       this.#disks.push(new MemoryDisk());
@@ -294,7 +288,15 @@ export class World {
       chance,
       store: this.#options.lyingDisks === true ? lying(store) : store,
       blocks: openMemoryBlocks(this.#disks[i]!, disk, { syncMs }),
-      transport: new GatedTransport(inner, self.peerAddress, gate, this.clock, this.trace),
+      transport: new GatedTransport(inner, gate, {
+        deliver: (from, name) => this.trace.add(this.clock.now, from, self.peerAddress, name),
+        fault: (name, error) => {
+          // A handler may find its store closed when its node stops: its caller is told that the node went away.
+          if (this.#processes[i]?.gate !== gate || this.#processes[i].stopping) return;
+          const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+          this.defects.push(`at ${this.clock.now} ms "${name}" at node ${i} threw ${text}`);
+        },
+      }),
       digest: nodeDigest,
       log: this.#logOf(i),
     };
