@@ -310,3 +310,23 @@ test("times of an object never go back when a wall clock does", async () => {
   expect(after.lastModifiedMs).toBeGreaterThan(before.lastModifiedMs);
   expect(after.etag).toBe(etagOf(makeBody("2", 50).bytes));
 });
+
+// Known gap, kept here until it is closed: only answers of operations that changed the register are remembered under
+// their request id. A DELETE that found nothing, or a PUT that was refused, is carried out anew when another attempt
+// of the same request comes late (a coordinator that stood still, a message on its way), although the client has
+// its answer. When this test passes, remove `.fails`.
+test.fails("a request that was answered without effect has none later", async () => {
+  const scene = await Scene.open();
+  const { world } = scene;
+  const slow = 0;
+  const request = { bucket: scene.bucket, key: KEY, precondition: {}, requestId: requestIdOf(1) };
+  const remove = (at: number): Promise<{ existed: boolean }> =>
+    world.at(at, (object) => object.delete(request));
+  world.pause(slow);
+  const late = remove(slow);
+  expect(await scene.run(remove(1))).toEqual({ existed: false });
+  const value = await putOk(scene, scene.client("c"), 2);
+  world.resume(slow);
+  expect(await scene.run(late)).toEqual({ existed: false });
+  expect(await scene.readEverywhere()).toEqual([value, value, value]);
+});
