@@ -2,21 +2,23 @@
 // not synced at a power loss. Everything random comes from one seed.
 import { composeNode, type ComposeOptions, type RingstowNode } from "../../node/compose.ts";
 import { type NodeConfig } from "../../node/config.ts";
-import { type Log, type Ports, type Store } from "../../node/ports.ts";
+import { type Log, type Ports } from "../../node/ports.ts";
 import { openMemoryBlocks } from "../../node/runtime/memory-blocks.ts";
 import { MemoryNetwork } from "../../node/runtime/memory-network.ts";
 import { MemoryDisk, openMemoryStore } from "../../node/runtime/memory-store.ts";
 import { nodeDigest } from "../../node/runtime/node-digest.ts";
 import { type Genesis } from "../../shared/genesis.ts";
-import { type NodeId, parseFolderId, parseNodeId, toHex } from "../../shared/ids.ts";
+import { type NodeId } from "../../shared/ids.ts";
 import { type ObjectService } from "../../shared/object-service.ts";
 import { DiskClock } from "./disk-clock.ts";
 import { GatedTransport } from "./gated-transport.ts";
+import { lyingStore } from "./lying-store.ts";
+import { makeGenesis } from "./make-genesis.ts";
 import { type LinkQuality, NetworkConditions, PERFECT } from "./network-conditions.ts";
 import { ProcessGate } from "./process-gate.ts";
 import { SeededChance } from "./seeded-chance.ts";
 import { Trace } from "./trace.ts";
-import { SIM_EPOCH_MS, VirtualClock, type ClockView } from "./virtual-clock.ts";
+import { VirtualClock, type ClockView } from "./virtual-clock.ts";
 
 export type BuildNode = (
   config: NodeConfig,
@@ -286,7 +288,7 @@ export class World {
     const ports: Ports = {
       clock,
       chance,
-      store: this.#options.lyingDisks === true ? lying(store) : store,
+      store: this.#options.lyingDisks === true ? lyingStore(store) : store,
       blocks: openMemoryBlocks(this.#disks[i]!, disk, { syncMs }),
       transport: new GatedTransport(inner, gate, {
         deliver: (from, name) => this.trace.add(this.clock.now, from, self.peerAddress, name),
@@ -332,36 +334,4 @@ export class World {
       };
     return { info: write("info"), warn: write("warn"), error: write("error") };
   }
-}
-
-/** Says that a write is durable when it has only begun. */
-function lying(store: Store): Store {
-  return {
-    get: (key) => store.get(key),
-    range: (range) => store.range(range),
-    write: (writes) => {
-      store.write(writes).catch(() => {});
-      return Promise.resolve();
-    },
-    settled: () => store.settled(),
-    close: () => store.close(),
-  };
-}
-
-function makeGenesis(options: WorldOptions, chance: SeededChance): Genesis {
-  const ids = Array.from({ length: options.nodes }, () => toHex(chance.bytes(16))).toSorted();
-  return {
-    format: 1,
-    clusterId: toHex(chance.bytes(16)),
-    sliceBits: 4,
-    copies: options.copies ?? Math.min(3, options.nodes - 1 + (options.nodes % 2)),
-    createdMs: SIM_EPOCH_MS,
-    nodes: ids.map((id, i) => ({
-      id: parseNodeId(id),
-      folder: parseFolderId(toHex(chance.bytes(8))),
-      url: `http://node-${i}`,
-      peerAddress: `node-${i}:1`,
-      zone: `zone-${i % (options.zones ?? 1)}`,
-    })),
-  };
 }
