@@ -106,8 +106,10 @@ async function mergePage(options: ScanOptions, plan: Plan): Promise<ScanPage> {
       found.set(row.key, entry);
     }
   }
+  // Keys that only the second member has come behind those of the first.
   const keys = [...found.keys()];
-  if (replies.some((reply) => reply.rows.length !== keys.length)) keys.sort(compareUtf8);
+  const inOrder = keys.every((key, i) => i === 0 || compareUtf8(keys[i - 1]!, key) < 0);
+  if (!inOrder) keys.sort(compareUtf8);
   const epoch = replies[0]!.epoch;
   const rows = await Promise.all(
     keys.map(async (name): Promise<ScanRow | undefined> => {

@@ -164,4 +164,28 @@ describe("index over a network in memory", () => {
     }
     expect(found).toEqual(["a", "b", "d", "e", "\u{ffff}", "\u{10000}"]);
   });
+
+  test("scan keeps the order of keys when one replica lags behind inside a truncated page", async () => {
+    const held = new Set<string>();
+    const made = new IndexCluster(3, {
+      policy: (_, to, kind, name) =>
+        kind === "request" && name === "index.accept" && held.has(to) ? [] : [1],
+    });
+    made.serve();
+    await made.start();
+    await made.clock.run(made.clock.now + 3_000);
+    const slice = 7;
+    const { leader } = made.nodes[0]!.index.view(slice as never);
+    const lagging = made.nodes.find((node) => node.id !== leader)!;
+    const other = made.nodes.find((node) => node.id !== leader && node !== lagging)!;
+    for (const name of ["a", "c", "d", "e"]) await put(made, other.index, slice, name, "x");
+    held.add(lagging.address);
+    await put(made, other.index, slice, "b", "x");
+    const from = made.at(slice, "").key;
+    const to = `${from}\u{10ffff}` as typeof from;
+    const [page] = await made.wait(
+      lagging.index.scan([{ slice: slice as never, from, to, limit: 3 }]),
+    );
+    expect(page!.rows.map(({ key }) => key.slice(33))).toEqual(["a", "b", "c"]);
+  });
 });
