@@ -72,18 +72,22 @@ class LevelStore implements Store {
   }
 
   write(writes: readonly StoreWrite[]): Promise<void> {
-    if (this.#state !== "open") return Promise.reject(closedError());
-    if (this.#failure) return Promise.reject(this.#failure);
-    if (this.#waiting.length - this.#head >= storeWaitingMax) {
-      return Promise.reject(
-        new RingstowError("SlowDown", `Cannot write to the store: ${storeWaitingMax} writes wait`),
-      );
-    }
-    // One bad row must not fail the writers that share its batch.
-    for (const { key, value } of writes) {
-      assert(key.length > 0 && (value === undefined || value instanceof Uint8Array), "a store row");
-    }
-    return new Promise((done, fail) => this.#enqueue({ writes, done, fail }));
+    return new Promise((done, fail) => {
+      if (this.#state !== "open") throw closedError();
+      if (this.#failure) throw this.#failure;
+      if (this.#waiting.length - this.#head >= storeWaitingMax) {
+        throw new RingstowError(
+          "SlowDown",
+          `Cannot write to the store: ${storeWaitingMax} writes wait`,
+        );
+      }
+      // One bad row must not fail the writers that share its batch.
+      for (const { key, value } of writes) {
+        assert(key.length > 0, "a store row has a key");
+        assert(value === undefined || value instanceof Uint8Array, "a store value is bytes");
+      }
+      this.#enqueue({ writes, done, fail });
+    });
   }
 
   settled(): Promise<void> {

@@ -45,13 +45,16 @@ class MemoryStore implements Store {
     return this.#disk.rows(range);
   }
 
-  async write(writes: readonly StoreWrite[]): Promise<void> {
-    this.#lease.check("write to the store");
-    if (this.#closing) {
-      throw new RingstowError("Unavailable", "Cannot write to the store: it is closed");
-    }
-    for (const { key } of writes) assert(key.length > 0, "a store row has a key");
-    await new Promise<void>((done, fail) => this.#enqueue({ writes, done, fail }));
+  write(writes: readonly StoreWrite[]): Promise<void> {
+    // The promise of the queue itself, not one that resolves some reactions later: settled() must not overtake it.
+    return new Promise((done, fail) => {
+      this.#lease.check("write to the store");
+      if (this.#closing) {
+        throw new RingstowError("Unavailable", "Cannot write to the store: it is closed");
+      }
+      for (const { key } of writes) assert(key.length > 0, "a store row has a key");
+      this.#enqueue({ writes, done, fail });
+    });
   }
 
   settled(): Promise<void> {
