@@ -1,4 +1,4 @@
-// The HTTP app of a node: the server side of shared/object-protocol.ts, the member table, health and status.
+// The HTTP app of a node: the server side of shared/object-protocol.ts, the member table, health, status and digests.
 // Invariants: nothing runs before the signature is checked; an upload that fails early answers before its body is
 // read; a download that breaks errors its stream, so that the connection breaks and no client sees a short body.
 import { type Context, Hono } from "hono";
@@ -18,6 +18,7 @@ import {
   membersPath,
   objectPath,
   statusPath,
+  digestsPath,
   targetOf,
   withoutBlocks,
 } from "../shared/object-protocol.ts";
@@ -39,6 +40,8 @@ export interface NodeAppDeps {
   readonly object: ObjectService;
   readonly route: Route;
   readonly status: () => Promise<NodeStatus>;
+  /** Of each slice held, for comparing replicas. */
+  readonly digests: () => Promise<ReadonlyMap<number, string>>;
   /** 32 bytes. */
   readonly gatewaySecret: Uint8Array;
   readonly clock: Clock;
@@ -69,6 +72,9 @@ class NodeApp {
     this.app.on(["GET", "POST"], `${objectPath}:method`, (c) => this.#call(c));
     this.app.get(membersPath, (c) => this.#signed(c, () => this.#members()));
     this.app.get(statusPath, (c) => this.#signed(c, deps.status));
+    this.app.get(digestsPath, (c) =>
+      this.#signed(c, async () => Object.fromEntries(await deps.digests())),
+    );
     this.app.get(healthPath, () => json(200, { id: deps.route.self.id, ready: true }));
     this.app.notFound(() => failure(new RingstowError("InvalidRequest", "Unknown path"), 404));
     this.app.onError((error) => this.#failed(error));

@@ -35,6 +35,8 @@ export const objectPath = "/object/";
 export const membersPath = "/members";
 export const healthPath = "/health";
 export const statusPath = "/status";
+/** What replicas hold, for comparing them: {"<slice>": "<hex digest of (key, version) pairs>"} of each slice held. */
+export const digestsPath = "/digests";
 
 const count = z.int().check(z.nonnegative());
 const text = z.string();

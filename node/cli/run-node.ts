@@ -114,6 +114,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
     object: node.object,
     route: node.route,
     status: () => node.status(),
+    digests: () => node.index.digests(),
     gatewaySecret: secrets.gateway,
     clock: systemClock,
     sliceBits: config.genesis.sliceBits,

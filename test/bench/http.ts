@@ -53,7 +53,9 @@ async function serveNode(): Promise<void> {
   const route = { self: { id }, live: () => members } as unknown as Route;
   const clock = { monotonicMs: () => 0, wallMs: Date.now, after: () => ({ cancel: () => {} }) };
   const status = () => Promise.reject(new Error("No status in a benchmark"));
-  const deps = { object: object as never, route, status, gatewaySecret, clock, sliceBits: 8 };
+  const digests = status;
+  const rest = { gatewaySecret, clock, sliceBits: 8 };
+  const deps = { object: object as never, route, status, digests, ...rest };
   const server = await startHttpServer({ app: createNodeApp(deps), host: "127.0.0.1", port: 0 });
   members.push({ id, url: server.url, zone: "a", freeBytes: 0 });
   // The yardstick: the least that an exchange of 4 KiB costs with the same server and client libraries.

@@ -29,7 +29,9 @@ beforeEach(() => {
   };
   const route = { self: { id }, live: () => [member] } as unknown as Route;
   const status = () => Promise.resolve({ id, zone: "a" } as never);
-  app = createNodeApp({ object: double, route, status, gatewaySecret, clock, sliceBits: 8 });
+  const digests = () => Promise.resolve(new Map([[7, "ab"]]));
+  const rest = { gatewaySecret, clock, sliceBits: 8 };
+  app = createNodeApp({ object: double, route, status, digests, ...rest });
 });
 
 function read(method: string, args: string, audience = id): Promise<Response> {
@@ -46,6 +48,7 @@ test("a request without a right signature is refused with 401 and reaches no ser
   expect((await read("getBucket", args, "2".repeat(32))).status).toBe(401);
   expect((await app.request("/members")).status).toBe(401);
   expect((await app.request("/status")).status).toBe(401);
+  expect((await app.request("/digests")).status).toBe(401);
   const auth = signer.sign({ method: "GET", path: "/object/getBucket", args }, id, here);
   const twice = { headers: { [authHeader]: auth, [argumentsHeader]: args } };
   expect((await app.request("/object/getBucket", twice)).status).toBe(200);
@@ -75,7 +78,7 @@ test("malformed arguments, methods and paths are refused by name", async () => {
   expect(double.calls).toEqual([]);
 });
 
-test("members, status and health are told", async () => {
+test("members, status, digests and health are told", async () => {
   const signed = (path: string) => {
     const auth = signer.sign({ method: "GET", path, args: "" }, ANY_NODE, {});
     return Promise.resolve(app.request(path, { headers: { [authHeader]: auth } }));
@@ -86,6 +89,7 @@ test("members, status and health are told", async () => {
     members: [{ id, position: here.position, load: 0 }],
   });
   expect(await (await signed("/status")).json()).toMatchObject({ id });
+  expect(await (await signed("/digests")).json()).toEqual({ 7: "ab" });
   expect(await (await app.request("/health")).json()).toEqual({ id, ready: true });
 });
 

@@ -33,7 +33,8 @@ export async function startNode(
   const id = digit.repeat(32) as NodeId;
   const route = { self: { id }, live: () => members } as unknown as Route;
   const status = () => Promise.resolve({ id } as never);
-  const app = createNodeApp({ object, route, status, gatewaySecret, clock, sliceBits: 8 });
+  const digests = () => Promise.resolve(new Map([[7, "ab"]]));
+  const app = createNodeApp({ object, route, status, digests, gatewaySecret, clock, sliceBits: 8 });
   const server = await startHttpServer({ app, host: "127.0.0.1", port: 0 });
   members.push({ id, url: server.url, zone: "a", position: undefined, freeBytes: 5 } as Member);
   return { id, server };
