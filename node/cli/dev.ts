@@ -2,6 +2,7 @@
 // ids and the bucket `demo` are made at the first start and kept.
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { join, resolve } from "node:path";
 import { RingstowError } from "../../shared/errors.ts";
 import { type Genesis } from "../../shared/genesis.ts";
@@ -67,6 +68,8 @@ export async function runDev(options: DevOptions): Promise<void> {
     });
     return child;
   };
+  // What this process has compiled, its children need not compile again.
+  flushCompileCache();
   try {
     for (const { id, folder } of folders) {
       const args = ["node", "--data", folder];

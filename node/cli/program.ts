@@ -1,0 +1,194 @@
+// The commands of `ringstow`, their flags and what they run.
+import { resolve } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { deriveSecrets } from "../../shared/peer-auth.ts";
+import { stopOnSignals, tellReady } from "./child.ts";
+import { CliError, explain } from "./cli-error.ts";
+import { readCredentials, readGenesis, readSecret } from "./cluster-files.ts";
+import { runDev } from "./dev.ts";
+import { initCluster, nodeFolder } from "./init.ts";
+import { runGateway } from "./run-gateway.ts";
+import { runNode } from "./run-node.ts";
+import { clusterStatus, formatStatus } from "./status.ts";
+
+function whole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/u.test(text) || value < least || value > most) {
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+const port = whole(1, 65_535);
+const program = new Command("ringstow")
+  .description("Self-hosted, peer-to-peer object store that speaks S3")
+  .showHelpAfterError();
+
+program
+  .command("dev")
+  .description("start a whole cluster on this machine: nodes, a gateway, keys and a bucket")
+  .option(
+    "--nodes <N>",
+    "nodes of a new cluster (default 5; an existing cluster keeps its own)",
+    whole(1, 50),
+  )
+  .option(
+    "--port <P>",
+    "port of the gateway; nodes of a new cluster take the ports above",
+    whole(1, 65_400),
+    9000,
+  )
+  .option("--data <DIR>", "folder of all data", ".ringstow")
+  .action(async (options: { nodes?: number; port: number; data: string }) => {
+    await runDev({ nodes: options.nodes, port: options.port, data: options.data });
+  });
+
+program
+  .command("init")
+  .description(
+    "make the files of a new cluster: one data folder a node, to be moved to its machine",
+  )
+  .requiredOption("--data <DIR>", "folder that gets node-1, node-2, ...")
+  .requiredOption(
+    "--node <URL,PEER[,ZONE]>",
+    "a node: its base URL, host:port of its peer link, and its zone; repeat for each node",
+    (text: string, all: string[]) => [...all, text],
+    [] as string[],
+  )
+  .option("--region <NAME>", "S3 region that clients use", "us-east-1")
+  .option("--copies <N>", "copies of everything: 1, 3 or 5", whole(1, 5), 3)
+  .option("--slice-bits <B>", "2^B slices: 12 up to 100 nodes, 16 up to 10,000", whole(4, 16), 12)
+  .action(
+    async (options: {
+      data: string;
+      node: string[];
+      region: string;
+      copies: number;
+      sliceBits: number;
+    }) => {
+      if (options.node.length === 0)
+        throw new CliError("Cannot make a cluster without nodes: give --node at least once");
+      if (options.copies % 2 === 0)
+        throw new CliError("Cannot make a cluster: --copies must be 1, 3 or 5");
+      const data = resolve(options.data);
+      const nodes = options.node.map(parseNode);
+      const { region, copies, sliceBits } = options;
+      await initCluster({ data, nodes, region, copies, sliceBits });
+      const lines = nodes.map(
+        ({ url }, i) => `  ${nodeFolder(data, i + 1)}  ->  the machine of ${url}`,
+      );
+      process.stdout.write(
+        `Made a cluster of ${nodes.length} nodes. Move each folder to its machine, then start it there:\n${lines.join("\n")}\n` +
+          "  ringstow node --data FOLDER\n" +
+          "A gateway needs genesis.json, cluster.secret and credentials.json: ringstow gateway --data FOLDER\n",
+      );
+    },
+  );
+
+program
+  .command("node")
+  .description("run one node on its data folder")
+  .requiredOption("--data <DIR>", "data folder that init made")
+  .option("--host <IP>", "address to listen on (default: the host of the advertised addresses)")
+  .option("--url <URL>", "base URL to advertise instead of the one given to init")
+  .option("--peer <HOST:PORT>", "peer address to advertise instead of the one given to init")
+  .option("--zone <NAME>", "zone instead of the one given to init")
+  .option("--gateway <PORT>", "also run an S3 gateway in this process", port)
+  .option(
+    "--trust-proxy",
+    "believe X-Forwarded-For and X-Forwarded-Host (only behind a proxy)",
+    false,
+  )
+  .addOption(
+    new Option("--routing <HOW>", "how lookups go").choices(["table", "fingers"]).default("table"),
+  )
+  .option(
+    "--reserve <BYTES>",
+    "refuse new blocks below this much free disk",
+    whole(0, Number.MAX_SAFE_INTEGER),
+  )
+  .addOption(
+    new Option("--log <LEVEL>", "what to log")
+      .choices(["info", "warn", "error", "silent"])
+      .default("warn"),
+  )
+  .action(async (options) => {
+    const running = await runNode({
+      data: resolve(options.data),
+      host: options.host,
+      url: options.url,
+      peerAddress: options.peer,
+      zone: options.zone,
+      routing: options.routing,
+      reserveBytes: options.reserve,
+      logLevel: options.log,
+      gatewayPort: options.gateway,
+      trustProxy: options.trustProxy,
+    });
+    stopOnSignals(() => running.stop());
+    if (!process.send) {
+      process.stdout.write(`Node ${running.node.route.self.id} answers at ${running.url}\n`);
+      if (running.gatewayUrl) process.stdout.write(`S3 gateway at ${running.gatewayUrl}\n`);
+    }
+    tellReady();
+  });
+
+program
+  .command("gateway")
+  .description("run an S3 gateway that forwards to the nodes")
+  .requiredOption("--data <DIR>", "folder with genesis.json, cluster.secret and credentials.json")
+  .option("--host <IP>", "address to listen on", "0.0.0.0")
+  .option("--port <PORT>", "port to listen on", port, 9000)
+  .option("--public-url <URL>", "how clients reach this gateway, if not by its address")
+  .option(
+    "--trust-proxy",
+    "believe X-Forwarded-For and X-Forwarded-Host (only behind a proxy)",
+    false,
+  )
+  .action(async (options) => {
+    const data = resolve(options.data);
+    const genesis = await readGenesis(data);
+    const gateway = await runGateway({
+      host: options.host,
+      port: options.port,
+      credentials: await readCredentials(data),
+      secrets: deriveSecrets(await readSecret(data)),
+      nodes: genesis.nodes.map(({ url }) => url),
+      publicUrl: options.publicUrl,
+      trustProxy: options.trustProxy,
+    });
+    stopOnSignals(() => gateway.stop());
+    if (!process.send) process.stdout.write(`S3 gateway at ${gateway.url}\n`);
+    tellReady();
+  });
+
+program
+  .command("status")
+  .description("show the nodes of a cluster")
+  .option("--data <DIR>", "folder with genesis.json and cluster.secret", ".ringstow")
+  .option("--json", "print JSON", false)
+  .action(async (options: { data: string; json: boolean }) => {
+    const status = await clusterStatus(resolve(options.data));
+    const text = options.json
+      ? JSON.stringify(status, undefined, 2)
+      : formatStatus(status, Date.now());
+    process.stdout.write(`${text}\n`);
+  });
+
+function parseNode(text: string): { url: string; peerAddress: string; zone: string } {
+  const [url, peerAddress, zone = "default"] = text.split(",");
+  if (!url || !URL.canParse(url) || !peerAddress || !/^.+:\d{1,5}$/u.test(peerAddress)) {
+    throw new CliError(
+      `Cannot use --node "${text}": it must be URL,HOST:PORT or URL,HOST:PORT,ZONE`,
+    );
+  }
+  return { url: url.replace(/\/$/u, ""), peerAddress, zone };
+}
+
+program.parseAsync().catch((error: unknown) => {
+  process.stderr.write(`ringstow: ${explain(error)}\n`);
+  // A child's channel, a socket or a timer may be open: nothing of it is wanted any more.
+  process.exit(1);
+});
