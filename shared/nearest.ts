@@ -50,25 +50,51 @@ function addressBytes(text: string | undefined): number[] | undefined {
     : address.toByteArray();
 }
 
+/** A candidate's distance, measured once; `km` is 0 for all when geography does not count. */
+interface Ranked<T> {
+  readonly candidate: T;
+  readonly km: number;
+  readonly bits: number;
+  readonly sameZone: boolean;
+}
+
+function compareRanked(a: Ranked<Candidate>, b: Ranked<Candidate>): number {
+  if (a.km !== b.km) return a.km - b.km;
+  if (a.bits !== b.bits) return b.bits - a.bits;
+  if (a.sameZone !== b.sameZone) return a.sameZone ? -1 : 1;
+  return a.candidate.load - b.candidate.load;
+}
+
+function rank<T extends Candidate>(client: Place, candidates: readonly T[]): Ranked<T>[] {
+  // Kilometres count only when they can be compared between all: a mix with prefix bits has cycles.
+  const from = client.position;
+  const byPosition = from !== undefined && candidates.every(({ position }) => position);
+  return candidates
+    .map((candidate) => ({
+      candidate,
+      km: byPosition ? distanceKm(from, candidate.position!) : 0,
+      bits: commonPrefixBits(client.ip, candidate.ip),
+      sameZone: client.zone !== undefined && client.zone === candidate.zone,
+    }))
+    .toSorted(compareRanked);
+}
+
 /**
- * The candidates, nearest first; equal ones keep their order (so callers put the preferred ones first).
+ * The candidates, nearest first: by distance when the client and every candidate have a position, then by longest
+ * common IP prefix, zone and load. Equal ones keep their order (so callers put the preferred ones first).
  */
 export function nearest<T extends Candidate>(client: Place, candidates: readonly T[]): T[] {
-  const ranked = candidates.map((candidate) => ({
-    candidate,
-    km:
-      client.position && candidate.position
-        ? distanceKm(client.position, candidate.position)
-        : undefined,
-    bits: commonPrefixBits(client.ip, candidate.ip),
-    sameZone: client.zone !== undefined && client.zone === candidate.zone,
-  }));
-  return ranked
-    .toSorted((a, b) => {
-      if (a.km !== undefined && b.km !== undefined && a.km !== b.km) return a.km - b.km;
-      if (a.bits !== b.bits) return b.bits - a.bits;
-      if (a.sameZone !== b.sameZone) return a.sameZone ? -1 : 1;
-      return a.candidate.load - b.candidate.load;
-    })
-    .map((entry) => entry.candidate);
+  return rank(client, candidates).map(({ candidate }) => candidate);
+}
+
+/** The same in groups of equally near candidates. */
+export function nearestGroups<T extends Candidate>(client: Place, candidates: readonly T[]): T[][] {
+  const groups: T[][] = [];
+  let previous: Ranked<T> | undefined;
+  for (const ranked of rank(client, candidates)) {
+    if (previous && compareRanked(previous, ranked) === 0) groups.at(-1)!.push(ranked.candidate);
+    else groups.push([ranked.candidate]);
+    previous = ranked;
+  }
+  return groups;
 }

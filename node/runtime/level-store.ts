@@ -5,7 +5,7 @@
 // After a failed commit the store refuses every later write until it is opened again: LevelDB's log goes on at a
 // wrong offset after a torn append (log_writer.cc counts bytes that did not reach the file), so a batch that
 // "succeeds" afterwards could be dropped by the next recovery.
-import { ClassicLevel } from "classic-level";
+import { type ClassicLevel } from "classic-level";
 import { assert, RingstowError } from "../../shared/errors.ts";
 import { storeBatchBytesMax, storeWaitingMax } from "../../shared/limits.ts";
 import { type Row, type Store, type StoreRange, type StoreWrite } from "../ports.ts";

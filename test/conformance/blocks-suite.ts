@@ -192,7 +192,7 @@ export function describeBlocks(makeWorld: () => Promise<BlocksWorld>): void {
       await second.write(new Uint8Array([2, 2]));
       const ends = await Promise.allSettled([first.seal(), second.seal()]);
       expect(ends.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-      const winner = ends[0]!.status === "fulfilled" ? [1] : [2, 2];
+      const winner = ends[0].status === "fulfilled" ? [1] : [2, 2];
       expect([...(await load(blocks, A, 0, winner.length))]).toEqual(winner);
       await first.abort();
       await second.abort();
@@ -244,7 +244,7 @@ export function describeBlocks(makeWorld: () => Promise<BlocksWorld>): void {
       await store(blocks, B, randomBytes(60_000));
       expect((await blocks.usage()).usedBytes).toBeGreaterThanOrEqual(110_000);
       const deleted = await Promise.all([blocks.delete(A), blocks.delete(A)]);
-      expect(deleted.toSorted()).toEqual([false, true]);
+      expect(new Set(deleted)).toEqual(new Set([false, true]));
       expect(await blocks.stat(A)).toBeUndefined();
       expect((await blocks.usage()).blocks).toBe(1);
       expect(await blocks.delete(B)).toBe(true);
