@@ -46,6 +46,8 @@ export const dedupMs = 60_000; // of leader time
 export const queueMax = 1000; // operations that wait on one register
 export const lockQueueMax = 100; // native writers that wait for one lock
 export const scanRowsMax = 2_000; // of one slice in one reply
+export const scanBytesMax = 4 * MiB; // of register texts in one reply, but at least one row of each range
+export const pageBytesMax = 16 * MiB; // of stored rows read to list names and versions
 export const syncRowsMax = 1_000;
 
 // Ring and membership

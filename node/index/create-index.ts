@@ -292,9 +292,7 @@ class IndexModule implements Index {
     );
     peers.onCall("index.confirm", ({ slice, ballot }) => replica.confirm(slice, ballot));
     peers.onCall("index.readfast", ({ slice, key, want }) => replica.readFast(slice, key, want));
-    peers.onCall("index.scan", ({ ranges }) =>
-      Promise.all(ranges.map((range) => replica.scan(range))),
-    );
+    peers.onCall("index.scan", ({ ranges }) => replica.scanAll(ranges));
     peers.onCall("index.execute", async ({ slice, key, operation, requestId, body, urge }) => {
       const reply = await this.#lead(slice, urge, async (leader) => ({
         result: JSON.stringify(
@@ -312,10 +310,7 @@ class IndexModule implements Index {
       Promise.all(slices.map((slice) => this.#digests.of(slice))),
     );
     peers.onCall("index.versions", ({ slice, after }) => replica.versions(slice, after));
-    peers.onCall("index.fetch", ({ slice, keys }) => ({
-      epoch: replica.viewOf(slice).epoch,
-      registers: keys.map((key) => replica.read(slice, key, "body")),
-    }));
+    peers.onCall("index.fetch", ({ slice, keys }) => replica.fetch(slice, keys));
     peers.onCall("index.behind", (_, caller) => {
       if (caller.id) this.#synchroniser.syncWith(caller.id);
       return {};

@@ -101,7 +101,7 @@ export function createMemberLink(
           ),
     scan: async (member, ranges) =>
       member === self
-        ? Promise.all(ranges.map((range) => replica.scan(range)))
+        ? replica.scanAll(ranges)
         : remote(member, (peer) => peers.call(peer, "index.scan", { ranges }, prepareTimeoutMs)),
     readLocal: (slice, key) => replica.read(slice, key, "body"),
   };

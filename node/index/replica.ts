@@ -1,13 +1,9 @@
 // One node's copies of registers, slice by slice: the acceptor of the protocol.
 // Invariants: nothing is answered before it is durable; a promise never falls; a register's version never falls;
 // READREG answers only under exactly the promised ballot, and only after every write accepted before is durable.
+import { RingstowError } from "../../shared/errors.ts";
 import { type VoterId } from "../../shared/ids.ts";
-import {
-  electionKeysMax,
-  promiseNamesBytesMax,
-  scanRowsMax,
-  syncRowsMax,
-} from "../../shared/limits.ts";
+import { promiseNamesBytesMax, scanBytesMax } from "../../shared/limits.ts";
 import { type Refusal, type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import {
@@ -18,18 +14,18 @@ import {
   ballotOf,
   epochOf,
 } from "../../shared/versions.ts";
-import { type Row, type Store, type StoreWrite } from "../ports.ts";
+import { type Store, type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
+import { type ScanRange } from "./member-link.ts";
+import { allNames, readRegister, readRegisters, rowsAfter, scanRows } from "./stored-registers.ts";
 import {
   bodyRow,
   decodeJson,
-  decodeRow,
   encodeJson,
   encodeRow,
   keyOfRow,
   metaRow,
   registerRow,
-  registerRowsEnd,
   versionOfRow,
 } from "./rows.ts";
 import {
@@ -46,6 +42,8 @@ interface SliceState {
   readonly view: View;
   readonly votes: boolean;
   promised: Ballot;
+  /** The disk refused a promise: what is promised in memory would not survive a crash. */
+  promiseLost: boolean;
   /** Ends when all writes accepted so far are durable (or have failed). */
   written: Promise<void>;
   /** Writes accepted and not ended. */
@@ -108,26 +106,23 @@ export class Replica {
 
   async prepare(claims: readonly { slice: Slice; ballot: Ballot }[]): Promise<PrepareReply[]> {
     const writes: StoreWrite[] = [];
-    const taken: { slice: Slice; state: SliceState; ballot: Ballot }[] = [];
+    const taken: SliceState[] = [];
     const replies: (Refusal | undefined)[] = claims.map(({ slice, ballot }) => {
       const state = this.#state(slice);
       if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
-      if (ballot <= state.promised) return refuse(state, "promised");
+      const again = ballot === state.promised && state.promiseLost;
+      if (ballot <= state.promised && !again) return refuse(state, "promised");
       state.promised = ballot;
       writes.push(this.#metaWrite(slice, state));
-      taken.push({ slice, state, ballot });
+      taken.push(state);
       return undefined;
     });
-    const durable = this.#write(
-      writes,
-      taken.map(({ state }) => state),
-    );
-    await durable;
+    await this.#writePromises(writes, taken);
     let budget = promiseNamesBytesMax;
     const answers: PrepareReply[] = [];
     for (const [i, { slice }] of claims.entries()) {
       const refused = replies[i];
-      const names = refused || budget <= 0 ? undefined : await this.#allNames(slice);
+      const names = refused || budget <= 0 ? undefined : await allNames(this.#store, slice);
       for (const name of names ?? []) budget -= name.length;
       answers.push(refused ?? { ok: true, keys: names });
     }
@@ -143,12 +138,15 @@ export class Replica {
     if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
     if (ballot < state.promised) return refuse(state, "promised");
     const writes: StoreWrite[] = [];
-    if (ballot > state.promised) {
+    if (ballot > state.promised || state.promiseLost) {
       state.promised = ballot;
       writes.push(this.#metaWrite(slice, state));
     }
-    const before = state.written;
-    await this.#keep(slice, state, registers, writes, before);
+    const skipped = await this.#keep(slice, state, registers, writes);
+    // What was skipped waited for another message's write, which may have failed, as may an earlier promise.
+    if (state.promiseLost || skipped.some((one) => one.version > this.#versionOf(slice, one.key))) {
+      throw new RingstowError("Unavailable", "Cannot accept a write: the disk refused it");
+    }
     return { ok: true };
   }
 
@@ -164,14 +162,14 @@ export class Replica {
     const state = this.#state(slice);
     if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
     await state.written;
-    const { rows, more } = await this.#rowsAfter(slice, after);
+    const { rows, more } = await rowsAfter(this.#store, slice, after);
     if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
     return { ok: true, keys: rows.map((row) => keyOfRow(row.key)), more };
   }
 
   confirm(slice: Slice, ballot: Ballot): AcceptReply {
     const state = this.#state(slice);
-    return state.votes && state.promised === ballot
+    return state.votes && state.promised === ballot && !state.promiseLost
       ? { ok: true }
       : refuse(state, this.#reason(state, ballot));
   }
@@ -187,33 +185,24 @@ export class Replica {
     };
   }
 
-  async scan(range: {
-    slice: Slice;
-    from: string;
-    to: string;
-    limit: number;
-    want: Want;
-  }): Promise<ScanReply> {
+  /** A page of a range; `more` when it ends before the range does, for its rows or its bytes. */
+  async scan(range: ScanRange, bytesMax = scanBytesMax): Promise<ScanReply> {
     const state = this.#state(range.slice);
     if (!state.votes) return refuse(state, "epoch");
-    const limit = Math.min(range.limit, scanRowsMax);
-    const rows = await this.#store.range({
-      from: registerRow(range.slice, range.from),
-      to: registerRow(range.slice, range.to),
-      limit: limit + 1,
-    });
-    return {
-      ok: true,
-      epoch: state.view.epoch,
-      members: [...state.view.members],
-      rows: rows.slice(0, limit).map((row) => {
-        const key = keyOfRow(row.key);
-        return range.want === "version"
-          ? { key, version: versionOfRow(row.value) }
-          : { key, ...decodeRow(row.value) };
-      }),
-      more: rows.length > limit,
-    };
+    const { rows, more } = await scanRows(this.#store, range, bytesMax);
+    return { ok: true, epoch: state.view.epoch, members: [...state.view.members], rows, more };
+  }
+
+  /** Several ranges in one reply: they share its bytes, and each brings at least one row. */
+  async scanAll(ranges: readonly ScanRange[]): Promise<ScanReply[]> {
+    const replies: ScanReply[] = [];
+    let left = scanBytesMax;
+    for (const [i, range] of ranges.entries()) {
+      const reply = await this.scan(range, Math.max(0, left) / (ranges.length - i));
+      if (reply.ok) for (const { value } of reply.rows) left -= value?.length ?? 0;
+      replies.push(reply);
+    }
+    return replies;
   }
 
   /** (key, version) of a slice's durable registers, in pages. */
@@ -221,10 +210,18 @@ export class Replica {
     slice: Slice,
     after: string,
   ): Promise<{ rows: { key: string; version: Version }[]; more: boolean }> {
-    const { rows, more } = await this.#rowsAfter(slice, after);
+    const { rows, more } = await rowsAfter(this.#store, slice, after);
     return {
       rows: rows.map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
       more,
+    };
+  }
+
+  /** Whole registers, the first of those asked for: as many as fit into one reply, at least one. */
+  fetch(slice: Slice, keys: readonly string[]): { epoch: number; registers: StoredRegister[] } {
+    return {
+      epoch: this.viewOf(slice).epoch,
+      registers: readRegisters(this.#store, slice, keys, scanBytesMax),
     };
   }
 
@@ -244,9 +241,9 @@ export class Replica {
       (register) =>
         this.#faults.syncIgnoresPromise === true || ballotOf(register.version) >= state.promised,
     );
-    await this.#keep(slice, state, allowed, [], state.written);
+    await this.#keep(slice, state, allowed, []);
     return registers
-      .filter((register) => register.version > this.#read(slice, register.key, "version").version)
+      .filter((register) => register.version > this.#versionOf(slice, register.key))
       .map((register) => register.key);
   }
 
@@ -262,6 +259,7 @@ export class Replica {
         view,
         votes: view.members.includes(this.#voter),
         promised: meta?.promised ?? NO_BALLOT,
+        promiseLost: false,
         written: Promise.resolve(),
         writing: 0,
         changes: 0,
@@ -277,26 +275,35 @@ export class Replica {
   }
 
   #mayRead(state: SliceState, ballot: Ballot): boolean {
-    return state.votes && (this.#faults.noPromiseEquality === true || state.promised === ballot);
+    if (this.#faults.noPromiseEquality === true) return state.votes;
+    return state.votes && state.promised === ballot && !state.promiseLost;
   }
 
   #reason(state: SliceState, ballot: Ballot): "promised" | "epoch" {
     return state.votes && epochOf(ballot) === state.view.epoch ? "promised" : "epoch";
   }
 
-  /** Adds the registers that are newer than ours to a batch, writes it, and waits until it is durable. */
+  /**
+   * Adds the registers that are newer than ours to a batch, writes it, and waits until it is durable.
+   * Answers which were not added: ours was as new, or a write under way is.
+   */
   async #keep(
     slice: Slice,
     state: SliceState,
     registers: readonly StoredRegister[],
     writes: StoreWrite[],
-    before: Promise<void>,
-  ): Promise<void> {
+  ): Promise<StoredRegister[]> {
+    const before = state.written;
+    const skipped: StoredRegister[] = [];
+    const promises = writes.length > 0 ? [state] : [];
     const added: [string, Version][] = [];
     for (const register of registers) {
       const row = registerRow(slice, register.key);
       const present = this.#pending.get(row) ?? versionOfRow(this.#store.get(row));
-      if (register.version <= present) continue;
+      if (register.version <= present) {
+        skipped.push(register);
+        continue;
+      }
       writes.push({ key: row, value: encodeRow(register.version, register.value ?? "") });
       // A body row exists only beside a register that has one; deleting a missing row is harmless.
       if (register.body || present !== NO_VERSION) {
@@ -307,15 +314,34 @@ export class Replica {
     }
     if (writes.length === 0) {
       await before;
-      return;
+      return skipped;
     }
     try {
-      await this.#write(writes, [state]);
+      await this.#writePromises(writes, promises, [state]);
+      return skipped;
     } finally {
       for (const [row, version] of added) {
         if (this.#pending.get(row) === version) this.#pending.delete(row);
       }
     }
+  }
+
+  /** Writes a batch that holds the promises of `promising`, and perhaps registers of the slices `states`. */
+  async #writePromises(
+    writes: readonly StoreWrite[],
+    promising: readonly SliceState[],
+    states: readonly SliceState[] = promising,
+  ): Promise<void> {
+    const promised = promising.map((state) => state.promised);
+    try {
+      await this.#write(writes, states);
+    } catch (error) {
+      for (const state of promising) state.promiseLost = true;
+      throw error;
+    }
+    promising.forEach((state, i) => {
+      if (state.promised === promised[i]) state.promiseLost = false;
+    });
   }
 
   #write(writes: readonly StoreWrite[], states: readonly SliceState[]): Promise<void> {
@@ -335,30 +361,11 @@ export class Replica {
   }
 
   #read(slice: Slice, key: string, want: Want): StoredRegister {
-    const row = this.#store.get(registerRow(slice, key));
-    if (!row) return { key, version: NO_VERSION };
-    if (want === "version") return { key, version: versionOfRow(row) };
-    const register = { key, ...decodeRow(row) };
-    if (want === "value") return register;
-    const body = this.#store.get(bodyRow(slice, key));
-    return body ? { ...register, body } : register;
+    return readRegister(this.#store, slice, key, want);
   }
 
-  /** One page of a slice's register rows behind a key ("" for the start). */
-  async #rowsAfter(slice: Slice, after: string): Promise<{ rows: Row[]; more: boolean }> {
-    const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
-    const to = registerRowsEnd(slice);
-    const rows = await this.#store.range({ from, to, limit: syncRowsMax + 1 });
-    return { rows: rows.slice(0, syncRowsMax), more: rows.length > syncRowsMax };
-  }
-
-  async #allNames(slice: Slice): Promise<string[] | undefined> {
-    const rows = await this.#store.range({
-      from: registerRow(slice, ""),
-      to: registerRowsEnd(slice),
-      limit: electionKeysMax + 1,
-    });
-    return rows.length > electionKeysMax ? undefined : rows.map((row) => keyOfRow(row.key));
+  #versionOf(slice: Slice, key: string): Version {
+    return versionOfRow(this.#store.get(registerRow(slice, key)));
   }
 }
 
