@@ -24,6 +24,7 @@ import { createMemberLink } from "./member-link.ts";
 import { NotLeader } from "./quorum.ts";
 import { decodeState, valueOf } from "./register-state.ts";
 import { Replica } from "./replica.ts";
+import { ReplyTimes } from "./reply-times.ts";
 import { scan } from "./scan.ts";
 import { SliceDigests } from "./slice-digests.ts";
 import { type SliceLeader } from "./slice-leader.ts";
@@ -74,7 +75,7 @@ class IndexModule implements Index {
     this.#digests = new SliceDigests(this.#replica, digest);
     this.#census = new ChainCensus(store, this.#replica);
     this.#executor = new Executor({ clock, chance, route, viewOf });
-    this.#fast = { link, clock, route, viewOf };
+    this.#fast = { link, clock, route, viewOf, replyTimes: new ReplyTimes() };
     this.#synchroniser = new Synchroniser({
       replica: this.#replica,
       digests: this.#digests,

@@ -2,13 +2,13 @@
 // The rule: all of them active in the same epoch e, the same version, and that version written in e (or never
 // written); or all members with the same version of any epoch. Everything else is for the leader.
 import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";
-import { hedgeDelayMinMs } from "../../shared/limits.ts";
 import { type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version, epochOf } from "../../shared/versions.ts";
 import { type Clock } from "../ports.ts";
 import { type Route } from "../route/types.ts";
 import { type MemberLink } from "./member-link.ts";
+import { type ReplyTimes } from "./reply-times.ts";
 import { type View, majorityOf } from "./views.ts";
 
 export interface FastReadOptions {
@@ -16,6 +16,7 @@ export interface FastReadOptions {
   readonly clock: Clock;
   readonly route: Pick<Route, "find">;
   readonly viewOf: (slice: Slice) => View;
+  readonly replyTimes: ReplyTimes;
 }
 
 /** Whether `count` of `members` members with this version in this epoch may answer a read. */
@@ -60,8 +61,10 @@ export function fastRead(
     const member = order[asked];
     if (member === undefined) return;
     asked++;
+    const askedAtMs = clock.monotonicMs();
     link.readFast(member, slice, key, want).then(
       (reply) => {
+        if (member !== link.self) options.replyTimes.add(clock.monotonicMs() - askedAtMs);
         if (reply.ok && reply.epoch === view.epoch && reply.members.includes(member)) {
           count(reply.register, want === full, reply.epoch);
         } else askNext(full);
@@ -89,7 +92,7 @@ export function fastRead(
     hedge.cancel();
     resolve(undefined);
   };
-  const hedge = clock.after(hedgeDelayMinMs, () => {
+  const hedge = clock.after(options.replyTimes.hedgeDelayMs(), () => {
     while (asked < order.length) askNext(full);
   });
   askNext(full);

@@ -4,6 +4,7 @@ import { SliceLeader } from "../../node/index/slice-leader.ts";
 import { fastRead } from "../../node/index/fast-read.ts";
 import { type IndexFaults } from "../../node/index/faults.ts";
 import { type MemberLink } from "../../node/index/member-link.ts";
+import { ReplyTimes } from "../../node/index/reply-times.ts";
 import { Replica } from "../../node/index/replica.ts";
 import { type RegisterKey, registerKey } from "../../node/index/types.ts";
 import { silentLog } from "../../node/runtime/json-log.ts";
@@ -124,6 +125,7 @@ export class SliceBench {
           clock: this.clock,
           route: { find: () => undefined },
           viewOf: () => view,
+          replyTimes: new ReplyTimes(),
         },
         SLICE,
         BENCH_KEY,
