@@ -43,10 +43,12 @@ export const electionKeysMax = 2_000; // names a PROMISE carries; above, the lis
 export const settledCacheMax = 100_000; // registers a leader keeps ready
 export const dedupMax = 256; // request ids a register remembers
 export const dedupMs = 60_000; // of leader time
+export const noEffectsMax = 10_000; // requests without effect whose answers a node remembers for dedupMs
 export const queueMax = 1000; // operations that wait on one register
 export const lockQueueMax = 100; // native writers that wait for one lock
 export const scanRowsMax = 2_000; // of one slice in one reply
 export const scanBytesMax = 4 * MiB; // of register texts in one reply, but at least one row of each range
+export const scanLeaderReadsMax = 16; // keys of one scan that a leader is asked for at once
 export const pageBytesMax = 16 * MiB; // of stored rows read to list names and versions
 export const syncRowsMax = 1_000;
 
@@ -106,6 +108,8 @@ export const campaignBatchMax = 256; // slices claimed in one message
 export const dutyMs = 1_000; // how often a node looks for slices that nobody leads
 export const syncRoundsMax = 5; // until two replicas' digests agree
 export const syncPauseMs = 1_000; // between rounds
+export const syncRetryMs = 5_000; // after a run that broke off, or left differences (then doubling)
+export const syncRetryMaxMs = 60_000; // between runs that leave differences
 export const checkerMs = 60_000; // how often a leader walks its slices for garbage
 
 // The hop between gateway and node

@@ -3,8 +3,8 @@
 // skipped. Keys on which the members disagree are read by the leader.
 import { RingstowError } from "../../shared/errors.ts";
 import { type VoterId } from "../../shared/ids.ts";
-import { operationDeadlineMs, scanRowsMax } from "../../shared/limits.ts";
-import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
+import { operationDeadlineMs, scanLeaderReadsMax, scanRowsMax } from "../../shared/limits.ts";
+import { type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version } from "../../shared/versions.ts";
 import { compareUtf8 } from "../../shared/utf8.ts";
@@ -13,13 +13,14 @@ import { type ScanRange } from "./member-link.ts";
 import { decodeState, isTombstone, valueOf } from "./register-state.ts";
 import { type ScanReply } from "./replica-replies.ts";
 import { type RegisterKey, type ScanPage, type ScanRequest, type ScanRow } from "./types.ts";
+import { Slots } from "./slots.ts";
 import { majorityOf } from "./views.ts";
 
 export interface ScanOptions extends FastReadOptions {
   readonly readByLeader: (slice: Slice, key: RegisterKey) => Promise<StoredRegister>;
 }
 
-type Reply = Extract<ScanReply, { ok: true }>;
+type Reply = Extract<ScanReply, { ok: true }> & { readonly wanted: Want };
 
 /** Which members answer for one request, and what they said. */
 interface Plan {
@@ -29,6 +30,7 @@ interface Plan {
   readonly replies: Map<VoterId, Reply>;
 }
 
+/** Pages in the order of the requests, whose limits are at least 1. Throws Unavailable without a majority. */
 export async function scan(
   options: ScanOptions,
   requests: readonly ScanRequest[],
@@ -46,7 +48,10 @@ export async function scan(
       throw new RingstowError("Unavailable", "Too few replicas of a slice answer");
     }
   }
-  return Promise.all(plans.map((plan) => mergePage(options, plan)));
+  const slots = new Slots(scanLeaderReadsMax);
+  const readByLeader: ScanOptions["readByLeader"] = (slice, key) =>
+    slots.run(() => options.readByLeader(slice, key));
+  return Promise.all(plans.map((plan) => mergePage(readByLeader, plan)));
 }
 
 /** Asks as many more members of each plan as its majority lacks, grouped by member. */
@@ -55,18 +60,20 @@ async function askMembers(options: ScanOptions, plans: readonly Plan[]): Promise
   let stuck = false;
   for (const plan of plans) {
     const lacking = majorityOf(plan.members.length) - plan.replies.size;
-    let fresh = plan.members.filter((member) => !plan.asked.has(member)).slice(0, lacking);
+    const silent = plan.members.filter((member) => !plan.replies.has(member));
+    let fresh = silent.filter((member) => !plan.asked.has(member)).slice(0, lacking);
     if (fresh.length < lacking) {
       // Everybody was asked: begin again with those that did not answer, after a pause.
       stuck = true;
       plan.asked.clear();
-      fresh = plan.members.filter((member) => !plan.replies.has(member)).slice(0, lacking);
+      fresh = silent.slice(0, lacking);
     }
+    const haveValues = [...plan.replies.values()].some((reply) => reply.wanted === "value");
     for (const member of fresh) {
       plan.asked.add(member);
       const { slice, from, to, limit } = plan.request;
       // Values from one member are enough; when versions differ, the leader is asked anyway.
-      const want = plan.replies.size === 0 && member === fresh[0] ? "value" : "version";
+      const want = !haveValues && member === fresh[0] ? "value" : "version";
       const range: ScanRange = { slice, from, to, limit: Math.min(limit, scanRowsMax), want };
       const group = byMember.get(member) ?? [];
       group.push({ plan, range });
@@ -81,15 +88,17 @@ async function askMembers(options: ScanOptions, plans: readonly Plan[]): Promise
       group.forEach(({ plan }, i) => {
         const reply = replies?.[i];
         const epoch = options.viewOf(plan.request.slice).epoch;
-        if (reply?.ok === true && reply.epoch === epoch) plan.replies.set(member, reply);
+        if (reply?.ok === true && reply.epoch === epoch) {
+          plan.replies.set(member, { ...reply, wanted: ranges[i]!.want });
+        }
       });
     }),
   );
 }
 
-async function mergePage(options: ScanOptions, plan: Plan): Promise<ScanPage> {
+async function mergePage(readByLeader: ScanOptions["readByLeader"], plan: Plan): Promise<ScanPage> {
   const replies = [...plan.replies.values()];
-  const end = replies
+  let end = replies
     .filter((reply) => reply.more)
     .map((reply) => reply.rows.at(-1)!.key)
     .reduce<string | undefined>(
@@ -110,6 +119,11 @@ async function mergePage(options: ScanOptions, plan: Plan): Promise<ScanPage> {
   const keys = [...found.keys()];
   const inOrder = keys.every((key, i) => i === 0 || compareUtf8(keys[i - 1]!, key) < 0);
   if (!inOrder) keys.sort(compareUtf8);
+  if (keys.length > plan.request.limit) {
+    // Each reply kept to the limit, and they named different keys.
+    keys.length = plan.request.limit;
+    end = keys.at(-1);
+  }
   const epoch = replies[0]!.epoch;
   const rows = await Promise.all(
     keys.map(async (name): Promise<ScanRow | undefined> => {
@@ -121,7 +135,7 @@ async function mergePage(options: ScanOptions, plan: Plan): Promise<ScanPage> {
         agree &&
         value !== undefined &&
         mayAnswer(version, epoch, replies.length, plan.members.length);
-      const text = settled ? value : (await options.readByLeader(plan.request.slice, key)).value;
+      const text = settled ? value : (await readByLeader(plan.request.slice, key)).value;
       if (text === undefined || isTombstone(text)) return undefined;
       const decoded = valueOf(decodeState(text));
       return decoded && { key, value: decoded };
