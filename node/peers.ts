@@ -40,7 +40,7 @@ export class Peers {
   }
 
   onCall<N extends CallName>(name: N, handler: CallHandler<N>): void {
-    this.#calls.set(name, handler as (request: never, caller: Caller) => unknown);
+    this.#calls.set(name, handler);
   }
 
   onStream(name: string, handler: StreamHandler): void {

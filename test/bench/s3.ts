@@ -99,13 +99,10 @@ async function measure(
 
 const small = Buffer.alloc(4096, 7);
 const names = 2000;
+const runId = Math.floor(performance.timeOrigin);
 await measure("warm-up", (n) => call("PUT", `/demo/bench/${n % names}`, small), 3000);
 await measure("PUT 4 KiB", (n) => call("PUT", `/demo/bench/${n % names}`, small));
-await measure("PUT 4 KiB new", (n) => call("PUT", `/demo/bench/new/${began()}-${n}`, small));
+await measure("PUT 4 KiB new", (n) => call("PUT", `/demo/bench/new/${runId}-${n}`, small));
 await measure("GET 4 KiB", (n) => call("GET", `/demo/bench/${n % names}`));
 await measure("HEAD", (n) => call("HEAD", `/demo/bench/${n % names}`));
 await pool.close();
-
-function began(): number {
-  return Math.floor(performance.timeOrigin);
-}

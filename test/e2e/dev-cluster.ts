@@ -187,7 +187,7 @@ export function isAlive(pid: number): boolean {
   try {
     return !/^State:\s+Z/mu.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
-    return existsSync("/proc") ? false : true;
+    return !existsSync("/proc");
   }
 }
 
