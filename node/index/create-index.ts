@@ -31,6 +31,7 @@ import { type SliceLeader } from "./slice-leader.ts";
 import { Synchroniser } from "./synchroniser.ts";
 import {
   type Chain,
+  type ExecuteOptions,
   type Index,
   type RegisterAddress,
   type RegisterKey,
@@ -118,20 +119,21 @@ class IndexModule implements Index {
   async execute(
     { slice, key }: RegisterAddress,
     operation: RegisterOperation,
-    { requestId, body }: { requestId: RequestId; body?: Uint8Array | undefined },
+    { requestId, body, again: sentBefore }: ExecuteOptions,
   ): Promise<RegisterResult> {
     const { route, peers } = this.#options;
     let text: string | undefined;
     const reply = await this.#executor.ask<{ result: RegisterResult }>(
       slice,
-      async (node, urge) => {
+      async (node, urge, unanswered) => {
+        const again = unanswered || sentBefore === true;
         if (node === route.self.id) {
           return this.#lead(slice, urge, async (leader) => ({
-            result: await leader.execute(key, operation, requestId, body),
+            result: await leader.execute(key, operation, requestId, body, again),
           }));
         }
         text ??= JSON.stringify(operation);
-        const request = { slice, key, operation: text, requestId, urge };
+        const request = { slice, key, operation: text, requestId, urge, again };
         const answer = await peers.call(
           this.#peer(node),
           "index.execute",
@@ -294,13 +296,14 @@ class IndexModule implements Index {
     peers.onCall("index.confirm", ({ slice, ballot }) => replica.confirm(slice, ballot));
     peers.onCall("index.readfast", ({ slice, key, want }) => replica.readFast(slice, key, want));
     peers.onCall("index.scan", ({ ranges }) => replica.scanAll(ranges));
-    peers.onCall("index.execute", async ({ slice, key, operation, requestId, body, urge }) => {
-      const reply = await this.#lead(slice, urge, async (leader) => ({
+    peers.onCall("index.execute", async (request) => {
+      const { slice, operation, requestId, body, urge, again } = request;
+      const key = request.key as RegisterKey;
+      return this.#lead(slice, urge, async (leader) => ({
         result: JSON.stringify(
-          await leader.execute(key as RegisterKey, parseOperation(operation), requestId, body),
+          await leader.execute(key, parseOperation(operation), requestId, body, again),
         ),
       }));
-      return reply;
     });
     peers.onCall("index.read", ({ slice, key, body, urge }) =>
       this.#lead(slice, urge, async (leader) => ({

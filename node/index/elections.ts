@@ -9,6 +9,7 @@ import { type Clock, type Log, type Timer } from "../ports.ts";
 import { type Route } from "../route/types.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type Claim, type MemberLink } from "./member-link.ts";
+import { NoEffects } from "./no-effects.ts";
 import { type Replica } from "./replica.ts";
 import { type PrepareReply } from "./replica-replies.ts";
 import { SliceLeader } from "./slice-leader.ts";
@@ -42,6 +43,7 @@ export class Elections {
   readonly #leaders = new Map<Slice, SliceLeader>();
   /** Campaigns under way, and those that wait for the next batch. */
   readonly #campaigns = new Map<Slice, { ended: Promise<void>; end: () => void }>();
+  readonly #noEffects: NoEffects;
   /** Highest round that refused us. */
   readonly #rounds = new Map<Slice, number>();
   #waiting: Slice[] = [];
@@ -51,6 +53,7 @@ export class Elections {
   constructor(options: ElectionsOptions) {
     this.#options = options;
     this.#self = options.link.self;
+    this.#noEffects = new NoEffects(options.clock);
   }
 
   start(): void {
@@ -186,6 +189,7 @@ export class Elections {
       link,
       clock,
       log,
+      noEffects: this.#noEffects,
       newRequestId,
       faults,
       onMissed,

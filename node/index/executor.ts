@@ -35,22 +35,25 @@ export class Executor {
 
   /**
    * Asks the slice's leader, and other members when it is gone, until one answers as leader.
-   * `ask` throws TransportError when no answer came and RingstowError when the operation was refused.
+   * `ask` throws TransportError when no answer came and RingstowError when the operation was refused. It is told
+   * whether another member did not answer of late (`urge`), and whether any attempt of this call went without an
+   * answer, so that it may still be carried out (`again`).
    * Throws Unavailable after `operationDeadlineMs`: the outcome is unknown.
    */
   async ask<T>(
     slice: Slice,
-    ask: (node: NodeId, urge: boolean) => Promise<LeaderReply<T>>,
+    ask: (node: NodeId, urge: boolean, again: boolean) => Promise<LeaderReply<T>>,
   ): Promise<T> {
     const { clock, chance, route } = this.#options;
     const deadline = clock.monotonicMs() + operationDeadlineMs;
     const failed = new Set<NodeId>();
+    let again = false;
     let next = this.#hints.get(slice);
     for (let attempt = 1; ; attempt++) {
       const target: NodeId = next ?? this.#candidate(slice, failed);
       next = undefined;
       try {
-        const reply = await ask(target, failed.size > 0);
+        const reply = await ask(target, failed.size > 0, again);
         if (reply.type === "done") {
           this.#hints.set(slice, target);
           return reply;
@@ -63,6 +66,7 @@ export class Executor {
         }
       } catch (error) {
         if (error instanceof TransportError) {
+          again = true;
           failed.add(target);
           route.observed(target, false);
           if (failed.size < this.#members(slice).length) continue;

@@ -1,6 +1,6 @@
 // What one register holds besides its version: the value by kind, and the request ids answered lately. Encoded as
 // text for the replicas, decoded only where operations run or answers are given.
-import { RingstowError } from "../../shared/errors.ts";
+import { type ErrorCode, RingstowError } from "../../shared/errors.ts";
 import { dedupMax } from "../../shared/limits.ts";
 import { type Bucket } from "../../shared/records.ts";
 import { type RequestId } from "../../shared/ids.ts";
@@ -20,8 +20,18 @@ import {
   kindOf,
 } from "./types.ts";
 
+/** A RingstowError that a request was refused with, as data. */
+export interface Refused {
+  readonly type: "refused";
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: Readonly<Record<string, string>>;
+}
+
+export type Outcome = RegisterResult | Refused;
+
 /** One answered request: what it was, and what it was told. */
-export type Answered = readonly [requestId: RequestId, digest: string, result: RegisterResult];
+export type Answered = readonly [requestId: RequestId, digest: string, outcome: Outcome];
 
 export interface RegisterState {
   /** undefined: never written, or a tombstone of a plain register. A spent chain keeps version and fence. */
@@ -172,20 +182,14 @@ export function digestOf(operation: RegisterOperation): string {
   }
 }
 
-export function findAnswered(
-  state: RegisterState,
-  requestId: RequestId,
-  operation: RegisterOperation,
-): RegisterResult | undefined {
-  const found = state.answered.find(([id]) => id === requestId);
-  if (!found) return undefined;
-  if (found[1] !== digestOf(operation)) {
-    throw new RingstowError(
-      "InvalidRequest",
-      `Request id "${requestId}" was used for another operation`,
-    );
-  }
-  return found[2];
+export function refusalOf({ code, message, details }: RingstowError): Refused {
+  return { type: "refused", code, message, details };
+}
+
+/** Tells an outcome as it was told first: returns the result, or throws the refusal. */
+export function resultOf(outcome: Outcome): RegisterResult {
+  if (outcome.type !== "refused") return outcome;
+  throw new RingstowError(outcome.code, outcome.message, outcome.details);
 }
 
 /** Adds an answer; `kept` are the earlier ones still young enough. Throws SlowDown when there are too many. */

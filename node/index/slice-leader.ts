@@ -14,19 +14,20 @@ import { Gates } from "./gates.ts";
 import { Leases } from "./leases.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type MemberLink } from "./member-link.ts";
+import { type NoEffects } from "./no-effects.ts";
 import { NotLeader, type Question, askQuorum } from "./quorum.ts";
 import {
   type Answered,
   NO_STATE,
+  type Outcome,
   type RegisterState,
-  applyOperation,
   decodeState,
   digestOf,
   encodeState,
-  findAnswered,
   hasInlineBody,
   isOpen,
   needsOpenGate,
+  resultOf,
   withAnswer,
 } from "./register-state.ts";
 import {
@@ -38,6 +39,7 @@ import {
 } from "./types.ts";
 import { SharedRound } from "./shared-round.ts";
 import { type Touched, keptAnswers } from "./touched.ts";
+import { type LeaderRequest, type Verdict, judge } from "./verdict.ts";
 import { majorityOf } from "./views.ts";
 
 export interface SliceLeaderOptions {
@@ -49,6 +51,8 @@ export interface SliceLeaderOptions {
   readonly link: MemberLink;
   readonly clock: Clock;
   readonly log: Log;
+  /** The node's own: it outlives this leader. */
+  readonly noEffects: NoEffects;
   /** A random id for the leader's own operations. */
   readonly newRequestId: () => RequestId;
   readonly faults?: IndexFaults | undefined;
@@ -98,19 +102,25 @@ export class SliceLeader {
     this.#options.onDeposed(this);
   }
 
-  /** Runs an operation. Throws RingstowError when it is refused, NotLeader when its outcome is unknown. */
+  /**
+   * Runs an operation. Throws RingstowError when it is refused, NotLeader when its outcome is unknown.
+   * @param again an earlier attempt under this request id may still be under way: the outcome is remembered by the
+   *   members even when the operation has no effect, so that the attempt has none under any later leader.
+   */
   execute(
     key: RegisterKey,
     operation: RegisterOperation,
     requestId: RequestId,
     body: Uint8Array | undefined,
+    again = false,
   ): Promise<RegisterResult> {
+    const request: LeaderRequest = { operation, requestId, body, again };
     return this.#inLine(key, async () => {
       if (operation.type === "setGate" && !operation.open) {
-        return this.#gates.close(bucketOf(key), () => this.#run(key, operation, requestId, body));
+        return this.#gates.close(bucketOf(key), () => this.#run(key, request, true));
       }
-      if (!needsOpenGate(operation)) return this.#run(key, operation, requestId, body);
-      return this.#throughGate(bucketOf(key), () => this.#run(key, operation, requestId, body));
+      if (!needsOpenGate(operation)) return this.#run(key, request, true);
+      return this.#throughGate(bucketOf(key), (open) => this.#run(key, request, open));
     });
   }
 
@@ -150,46 +160,60 @@ export class SliceLeader {
   /** Keys written before the names were complete. */
   readonly #written = new Set<string>();
 
-  async #run(
-    key: RegisterKey,
-    operation: RegisterOperation,
-    requestId: RequestId,
-    body: Uint8Array | undefined,
-  ): Promise<RegisterResult> {
+  async #run(key: RegisterKey, request: LeaderRequest, gateOpen: boolean): Promise<RegisterResult> {
     const touched = await this.#touch(key);
-    const { clock } = this.#options;
-    let step;
-    try {
-      const known = findAnswered(touched.state, requestId, operation);
-      step = known
-        ? { changed: false as const, result: known }
-        : applyOperation(key, touched.state.value, operation, {
-            wallMs: clock.wallMs(),
-            requestId,
-          });
-    } catch (error) {
-      // A refusal is an answer too: it must not come from a leader that is over.
-      if (error instanceof RingstowError) await this.#assure(key, touched);
-      throw error;
-    }
-    if (!step.changed) {
-      await this.#assure(key, touched);
-      if (operation.type === "renew" && step.result.type === "granted") {
-        this.#leases.renew(key, step.result.fence, step.result.leaseMs);
-      }
-      return step.result;
-    }
-    const kept = keptAnswers(touched, clock.monotonicMs());
-    const answer: Answered = [requestId, digestOf(operation), step.result];
-    const state = { value: step.value, answered: withAnswer(kept.answers, answer) };
+    const { clock, noEffects } = this.#options;
+    const remembered = noEffects.find(key, request.requestId);
+    const context = { wallMs: clock.wallMs() };
+    const verdict = judge(key, touched.state, request, remembered, gateOpen, context);
+    if (verdict.type !== "change") return this.#answer(key, touched, request, verdict);
+    const { value, result, replacesBody } = verdict.step;
+    const { answered, at } = this.#answersWith(touched, request, result);
     let nextBody: Uint8Array | undefined;
-    if (hasInlineBody(state.value)) {
-      nextBody = step.replacesBody ? body : await this.#bodyOf(key, touched);
+    if (hasInlineBody(value)) {
+      nextBody = replacesBody ? request.body : await this.#bodyOf(key, touched);
       if (!nextBody)
         throw new RingstowError("InvalidRequest", "Cannot commit an inline body: it is missing");
     }
-    await this.#write(key, state, nextBody, [...kept.at, clock.monotonicMs()]);
-    return step.result;
+    await this.#write(key, { value, answered }, nextBody, at);
+    return result;
+  }
+
+  /** Answers a request that changes nothing (any more): as much an answer as any, never from a leader that is over. */
+  async #answer(
+    key: RegisterKey,
+    touched: Touched,
+    request: LeaderRequest,
+    verdict: Exclude<Verdict, { type: "change" }>,
+  ): Promise<RegisterResult> {
+    const { outcome } = verdict;
+    const final = verdict.type === "noEffect" && verdict.final;
+    if (final && request.again) {
+      const { value } = touched.state;
+      const { answered, at } = this.#answersWith(touched, request, outcome);
+      const body = hasInlineBody(value) ? await this.#bodyOf(key, touched) : undefined;
+      await this.#write(key, { value, answered }, body, at);
+    } else {
+      await this.#assure(key, touched);
+    }
+    const { operation, requestId } = request;
+    if (final) this.#options.noEffects.remember(key, requestId, digestOf(operation), outcome);
+    if (operation.type === "renew" && outcome.type === "granted") {
+      this.#leases.renew(key, outcome.fence, outcome.leaseMs);
+    }
+    return resultOf(outcome);
+  }
+
+  /** The answers that a register remembers once this one is given. */
+  #answersWith(
+    touched: Touched,
+    { requestId, operation }: LeaderRequest,
+    outcome: Outcome,
+  ): { answered: readonly Answered[]; at: readonly number[] } {
+    const nowMs = this.#options.clock.monotonicMs();
+    const kept = keptAnswers(touched, nowMs);
+    const answer: Answered = [requestId, digestOf(operation), outcome];
+    return { answered: withAnswer(kept.answers, answer), at: [...kept.at, nowMs] };
   }
 
   /** The newest value of a register; not settled when it comes from an older ballot. */
@@ -339,8 +363,8 @@ export class SliceLeader {
     }
   }
 
-  /** Passes the bucket's gate, which must be settled open. */
-  async #throughGate<T>(bucket: BucketId, work: () => Promise<T>): Promise<T> {
+  /** Passes the bucket's gate when it is settled open; a closed one is for `work` to answer, outside of the gate. */
+  async #throughGate<T>(bucket: BucketId, work: (open: boolean) => Promise<T>): Promise<T> {
     const key = registerKey("gate", bucket, "");
     let touched = await this.#touch(key);
     if (!touched.settled) {
@@ -348,8 +372,7 @@ export class SliceLeader {
     }
     // From here to the passing nothing waits: a gate that closed meanwhile is seen.
     touched = this.#settled.get(key) ?? touched;
-    if (isOpen(touched.state.value)) return this.#gates.through(bucket, work);
-    await this.#confirm();
-    throw new RingstowError("NoSuchBucket");
+    if (isOpen(touched.state.value)) return this.#gates.through(bucket, () => work(true));
+    return work(false);
   }
 }

@@ -190,6 +190,11 @@ export interface ExecuteOptions {
   readonly requestId: RequestId;
   /** Inline body of the entry or part that the operation writes. At most `inlineBytesMax`. */
   readonly body?: Uint8Array | undefined;
+  /**
+   * An earlier attempt under this requestId may still be under way. It then has no effect after this call's answer,
+   * whatever the answer is; without it that is only sure while the slice keeps its leader.
+   */
+  readonly again?: boolean | undefined;
 }
 
 export interface SliceCount {

@@ -125,6 +125,8 @@ export const indexCalls = {
       requestId: z.custom<RequestId>((value) => typeof value === "string" && value.length === 32),
       body: z.optional(bytes),
       urge: z.boolean(),
+      /** An earlier attempt may still be under way: the outcome is to be remembered even without an effect. */
+      again: z.optional(z.boolean()),
     }),
     reply: z.union([
       /** JSON of a RegisterResult. */

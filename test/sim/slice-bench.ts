@@ -4,6 +4,7 @@ import { SliceLeader } from "../../node/index/slice-leader.ts";
 import { fastRead } from "../../node/index/fast-read.ts";
 import { type IndexFaults } from "../../node/index/faults.ts";
 import { type MemberLink } from "../../node/index/member-link.ts";
+import { NoEffects } from "../../node/index/no-effects.ts";
 import { ReplyTimes } from "../../node/index/reply-times.ts";
 import { Replica } from "../../node/index/replica.ts";
 import { type RegisterKey, registerKey } from "../../node/index/types.ts";
@@ -46,6 +47,7 @@ export class SliceBench {
   readonly #chance = new SeededChance(1);
   readonly #faults: IndexFaults;
   #held: { call: BenchCall; from: MemberName; to: MemberName; go: () => void }[] = [];
+  readonly #noEffects = new Map<MemberName, NoEffects>();
   #bodies = 0;
 
   constructor(faults: IndexFaults) {
@@ -81,6 +83,7 @@ export class SliceBench {
       link: this.#link(name),
       clock: this.clock,
       log: silentLog,
+      noEffects: this.#noEffectsOf(name),
       newRequestId: () => parseRequestId(toHex(this.#chance.bytes(16))),
       faults: this.#faults,
       onMissed: () => {},
@@ -171,6 +174,12 @@ export class SliceBench {
 
   run<T>(work: Promise<T>): Promise<T> {
     return this.clock.settle(work, { deadlineMs: this.clock.now + 60_000 });
+  }
+
+  #noEffectsOf(name: MemberName): NoEffects {
+    const known = this.#noEffects.get(name) ?? new NoEffects(this.clock);
+    this.#noEffects.set(name, known);
+    return known;
   }
 
   #voter(name: MemberName): VoterId {
