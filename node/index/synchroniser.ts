@@ -1,11 +1,18 @@
 // Anti-entropy: a replica pulls what it missed from the others. It runs when this node starts, when a member comes
-// back, and when a leader says that writes were decided without us: never as idle traffic.
+// back, and when a leader says that writes were decided without us: never as idle traffic. A run that broke off, or
+// left differences, is tried again while the member is live: its cause may leave no other trace (a lost message).
 // A newer version below our promise is not taken (it could be an undecided write); its key is settled by the leader.
 import { type NodeId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
-import { prepareTimeoutMs, syncPauseMs, syncRoundsMax } from "../../shared/limits.ts";
+import {
+  prepareTimeoutMs,
+  syncPauseMs,
+  syncRetryMaxMs,
+  syncRetryMs,
+  syncRoundsMax,
+} from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Clock, type Log, type Peer, TransportError } from "../ports.ts";
+import { type Clock, type Log, type Peer, type Timer, TransportError } from "../ports.ts";
 import { type Peers } from "../peers.ts";
 import { type Route } from "../route/types.ts";
 import { type Replica } from "./replica.ts";
@@ -30,6 +37,10 @@ export interface SynchroniserOptions {
 export class Synchroniser {
   readonly #options: SynchroniserOptions;
   readonly #running = new Map<NodeId, { again: boolean }>();
+  /** Runs that wait to be tried again, one a node at most. */
+  readonly #retries = new Map<NodeId, Timer>();
+  /** What the latest whole run with a node left different, and how long the next one waited or will wait. */
+  readonly #left = new Map<NodeId, { slices: readonly Slice[]; pauseMs: number }>();
   readonly #missed = new Map<NodeId, Set<Slice>>();
   #unsubscribe: (() => void) | undefined;
   #stopped = false;
@@ -43,8 +54,7 @@ export class Synchroniser {
     this.#unsubscribe = route.onChange((member, previous) => {
       const back =
         member.state === "alive" &&
-        previous !== undefined &&
-        (previous.state !== "alive" || previous.incarnation !== member.incarnation);
+        (previous?.state !== "alive" || previous.incarnation !== member.incarnation);
       if (back && member.id !== route.self.id) this.syncWith(member.id);
     });
     for (const member of route.live()) if (member.id !== route.self.id) this.syncWith(member.id);
@@ -53,10 +63,16 @@ export class Synchroniser {
   stop(): void {
     this.#stopped = true;
     this.#unsubscribe?.();
+    for (const timer of this.#retries.values()) timer.cancel();
+    this.#retries.clear();
   }
 
   /** Pulls from a node what it has and we lack. One run a node at a time; a call during a run makes another. */
   syncWith(node: NodeId): void {
+    this.#begin(node, false);
+  }
+
+  #begin(node: NodeId, retry: boolean): void {
     const running = this.#running.get(node);
     if (running) {
       running.again = true;
@@ -65,17 +81,52 @@ export class Synchroniser {
     if (this.#stopped) return;
     const run = { again: false };
     this.#running.set(node, run);
-    this.#syncRounds(node)
-      .catch((error: unknown) => {
-        // The node went away: its return starts us again.
-        if (!(error instanceof TransportError)) {
-          this.#options.log.warn("Cannot synchronise", { node, error: String(error) });
-        }
-      })
-      .finally(() => {
-        this.#running.delete(node);
-        if (run.again) this.syncWith(node);
-      });
+    void this.#run(node, retry).then((pauseMs) => {
+      this.#running.delete(node);
+      if (run.again) this.#begin(node, false);
+      else if (pauseMs !== undefined) this.#retryIn(pauseMs, node);
+    });
+  }
+
+  /** One run. Tells in how many ms it is to be tried again; undefined: both hold the same, or the node is gone. */
+  async #run(node: NodeId, retry: boolean): Promise<number | undefined> {
+    try {
+      if (retry) await this.#tellDifferent(node);
+      const slices = await this.#syncRounds(node);
+      if (slices.length === 0) {
+        this.#left.delete(node);
+        return undefined;
+      }
+      const before = this.#left.get(node)?.pauseMs ?? syncRetryMs / 2;
+      const pauseMs = Math.min(before * 2, syncRetryMaxMs);
+      this.#left.set(node, { slices, pauseMs });
+      return pauseMs;
+    } catch (error) {
+      // No answer is nothing to report: when the node is gone, its return starts us again.
+      if (!(error instanceof TransportError)) {
+        this.#options.log.warn("Cannot synchronise", { node, error: String(error) });
+      }
+      return syncRetryMs;
+    }
+  }
+
+  #retryIn(pauseMs: number, node: NodeId): void {
+    if (this.#stopped) return;
+    this.#retries.get(node)?.cancel();
+    const timer = this.#options.clock.after(pauseMs, () => {
+      this.#retries.delete(node);
+      if (this.#options.route.live().some(({ id }) => id === node)) this.#begin(node, true);
+      else this.#left.delete(node);
+    });
+    this.#retries.set(node, timer);
+  }
+
+  /** What we pulled in vain may be newer here: then the other one has to pull. */
+  async #tellDifferent(node: NodeId): Promise<void> {
+    const peer = this.#options.route.peer(node);
+    const slices = this.#left.get(node)?.slices;
+    if (!peer || !slices) return;
+    await this.#options.peers.call(peer, "index.behind", { slices: [...slices] }, prepareTimeoutMs);
   }
 
   /** A member missed a write that this node's leader decided: tell it, again and again until it heard. */
@@ -110,15 +161,18 @@ export class Synchroniser {
     });
   }
 
-  async #syncRounds(node: NodeId): Promise<void> {
+  /** Slices that the last round still found different. */
+  async #syncRounds(node: NodeId): Promise<readonly Slice[]> {
+    let differing: readonly Slice[] = [];
     for (let round = 0; round < syncRoundsMax && !this.#stopped; round++) {
       const peer = this.#options.route.peer(node);
-      if (!peer) return;
-      const differing = await this.#differing(node, peer);
-      if (differing.length === 0) return;
+      if (!peer) return [];
+      differing = await this.#differing(node, peer);
+      if (differing.length === 0) return [];
       for (const slice of differing) await this.#pull(slice, peer);
       await new Promise<void>((again) => void this.#options.clock.after(syncPauseMs, again));
     }
+    return differing;
   }
 
   async #differing(node: NodeId, peer: Peer): Promise<Slice[]> {
