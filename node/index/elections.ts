@@ -27,9 +27,17 @@ export interface ElectionsOptions {
   readonly onMissed: (slice: Slice, member: VoterId) => void;
 }
 
+/** What callers wait for. */
+interface Campaign {
+  readonly slice: Slice;
+  readonly ended: Promise<void>;
+  readonly end: () => void;
+}
+
 /** One slice's campaign while its votes come in. */
 interface Candidacy {
   readonly slice: Slice;
+  readonly campaign: Campaign;
   readonly view: View;
   readonly ballot: Ballot;
   readonly promises: Map<VoterId, readonly string[] | undefined>;
@@ -42,11 +50,11 @@ export class Elections {
   readonly #self: VoterId;
   readonly #leaders = new Map<Slice, SliceLeader>();
   /** Campaigns under way, and those that wait for the next batch. */
-  readonly #campaigns = new Map<Slice, { ended: Promise<void>; end: () => void }>();
+  readonly #campaigns = new Map<Slice, Campaign>();
   readonly #noEffects: NoEffects;
   /** Highest round that refused us. */
   readonly #rounds = new Map<Slice, number>();
-  #waiting: Slice[] = [];
+  #waiting: Campaign[] = [];
   #duty: Timer | undefined;
   #stopped = false;
 
@@ -103,8 +111,9 @@ export class Elections {
     if (under) return under.ended;
     if (this.#stopped) return Promise.resolve();
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-    this.#campaigns.set(slice, { ended, end });
-    this.#waiting.push(slice);
+    const campaign = { slice, ended, end };
+    this.#campaigns.set(slice, campaign);
+    this.#waiting.push(campaign);
     // Whoever asks in this turn shares the batch.
     if (this.#waiting.length === 1) void Promise.resolve().then(() => this.#runWaiting());
     return ended;
@@ -120,20 +129,18 @@ export class Elections {
   async #runWaiting(): Promise<void> {
     const all = this.#waiting;
     this.#waiting = [];
+    // All at once: a batch ends only when its slowest member has answered or timed out.
+    const batches: Promise<void>[] = [];
     for (let at = 0; at < all.length; at += campaignBatchMax) {
-      await this.#runBatch(all.slice(at, at + campaignBatchMax));
+      batches.push(this.#runBatch(all.slice(at, at + campaignBatchMax)));
     }
+    await Promise.all(batches);
   }
 
-  async #runBatch(slices: readonly Slice[]): Promise<void> {
+  async #runBatch(campaigns: readonly Campaign[]): Promise<void> {
     const { replica, link, log } = this.#options;
-    const candidacies = slices.map((slice): Candidacy => {
-      const view = replica.viewOf(slice);
-      const round = Math.max(roundOf(replica.promised(slice)), this.#rounds.get(slice) ?? 0) + 1;
-      const ballot = makeBallot(view.epoch, round, this.#self);
-      return { slice, view, ballot, promises: new Map(), answers: 0, elected: false };
-    });
     try {
+      const candidacies = campaigns.map((campaign) => this.#candidacyOf(campaign));
       // Our own promise first and durable: after a crash the same ballot is never claimed again.
       const own = candidacies.filter(({ view }) => view.members.includes(this.#self));
       const mine = await replica.prepare(own.map(({ slice, ballot }) => ({ slice, ballot })));
@@ -152,8 +159,17 @@ export class Elections {
     } catch (error) {
       log.error("Cannot campaign", { error: String(error) });
     } finally {
-      for (const slice of slices) this.#end(slice);
+      for (const campaign of campaigns) this.#end(campaign);
     }
+  }
+
+  #candidacyOf(campaign: Campaign): Candidacy {
+    const { replica } = this.#options;
+    const { slice } = campaign;
+    const view = replica.viewOf(slice);
+    const round = Math.max(roundOf(replica.promised(slice)), this.#rounds.get(slice) ?? 0) + 1;
+    const ballot = makeBallot(view.epoch, round, this.#self);
+    return { slice, campaign, view, ballot, promises: new Map(), answers: 0, elected: false };
   }
 
   /** Counts one member's answer; undefined: none came. */
@@ -170,7 +186,9 @@ export class Elections {
       candidacy.elected = true;
       this.#lead(candidacy);
     }
-    if (candidacy.elected || candidacy.answers === view.members.length) this.#end(slice);
+    if (candidacy.elected || candidacy.answers === view.members.length) {
+      this.#end(candidacy.campaign);
+    }
   }
 
   #lead({ slice, view, ballot, promises }: Candidacy): void {
@@ -206,9 +224,10 @@ export class Elections {
     });
   }
 
-  #end(slice: Slice): void {
-    this.#campaigns.get(slice)?.end();
-    this.#campaigns.delete(slice);
+  /** A silent member may answer when the slice's next campaign is under way: that one goes on. */
+  #end(campaign: Campaign): void {
+    campaign.end();
+    if (this.#campaigns.get(campaign.slice) === campaign) this.#campaigns.delete(campaign.slice);
   }
 
   #scheduleDuty(): void {

@@ -76,7 +76,7 @@ export class Executor {
       this.#hints.delete(slice);
       if (clock.monotonicMs() > deadline) break;
       const pauseMs = electionBackoffMs * Math.min(attempt, 4) * (0.5 + chance.fraction());
-      await new Promise<void>((again) => void clock.after(pauseMs, again));
+      await new Promise<void>((resume) => void clock.after(pauseMs, resume));
     }
     throw new RingstowError("Unavailable", "No leader of the object's slice answers");
   }
