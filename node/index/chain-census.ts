@@ -1,30 +1,39 @@
 // Walks over the registers of this node: how many chains there are, which name too few live replicas, and which hold
 // garbage that is old enough to go. A slice that did not change is not walked again for the counts.
 import { type NodeId } from "../../shared/ids.ts";
-import { garbageDelayMs, syncRowsMax } from "../../shared/limits.ts";
+import { garbageDelayMs, pageBytesMax, syncRowsMax } from "../../shared/limits.ts";
+import { type BlockRef } from "../../shared/records.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Store } from "../ports.ts";
+import { type Clock, type Store } from "../ports.ts";
 import { blocksOf } from "./chain.ts";
 import { decodeState, isTombstone } from "./register-state.ts";
+import { readRows } from "./read-rows.ts";
 import { decodeRow, keyOfRow, registerRow, registerRowsEnd } from "./rows.ts";
 import { type Replica } from "./replica.ts";
-import { type Chain, type RegisterKey, kindOf } from "./types.ts";
+import { type Chain, type RegisterKey, type RegisterValue } from "./types.ts";
+
+const CENSUS_REST = 20; // times as long as a walk took: a slice under writes costs a twentieth of the time at most
+const FIRST_KIND = "o"; // objects and parts: buckets and gates sort before them
 
 interface SliceCensus {
   readonly changes: number;
   readonly chains: number;
-  /** Nodes that hold each block of each chain: one list a block. */
-  readonly replicaSets: readonly (readonly NodeId[])[];
+  /** How many blocks each set of nodes holds: few sets, however many blocks. */
+  readonly blocksOf: ReadonlyMap<string, { readonly nodes: readonly NodeId[]; blocks: number }>;
+  /** Monotonic ms at which a changed slice is walked again: a long walk is made seldom. */
+  readonly againMs: number;
 }
 
 export class ChainCensus {
   readonly #store: Store;
   readonly #replica: Replica;
+  readonly #clock: Clock;
   readonly #known = new Map<Slice, SliceCensus>();
 
-  constructor(store: Store, replica: Replica) {
+  constructor(store: Store, replica: Replica, clock: Clock) {
     this.#store = store;
     this.#replica = replica;
+    this.#clock = clock;
   }
 
   /** Live chains of a slice as this node's replica has them. */
@@ -32,14 +41,17 @@ export class ChainCensus {
     return (await this.#of(slice)).chains;
   }
 
-  /** Blocks of a slice's chains with fewer than `copies` replicas on live nodes. */
+  /** Blocks of a slice's chains and of their uploads' parts with fewer than `copies` replicas on live nodes. */
   async underReplicated(
     slice: Slice,
     copies: number,
     isLive: (node: NodeId) => boolean,
   ): Promise<number> {
-    const { replicaSets } = await this.#of(slice);
-    return replicaSets.filter((nodes) => nodes.filter(isLive).length < copies).length;
+    let few = 0;
+    for (const { nodes, blocks } of (await this.#of(slice)).blocksOf.values()) {
+      if (nodes.filter(isLive).length < copies) few += blocks;
+    }
+    return few;
   }
 
   /** Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, one after the other. */
@@ -49,48 +61,65 @@ export class ChainCensus {
     visit: (key: RegisterKey, chain: Chain) => Promise<void>,
   ): Promise<void> {
     const due: [RegisterKey, Chain][] = [];
-    await this.#walk(slice, (key, chain) => {
+    await this.#walk(slice, (key, value) => {
+      if (value.kind !== "object" || due.length >= syncRowsMax) return;
+      const { chain } = value;
       const isDue = chain.garbage.some(({ sinceMs }) => wallMs - sinceMs >= garbageDelayMs);
-      if (isDue && due.length < syncRowsMax) due.push([key, chain]);
+      if (isDue) due.push([key, chain]);
     });
     for (const [key, chain] of due) await visit(key, chain);
   }
 
   async #of(slice: Slice): Promise<SliceCensus> {
+    // A write that is accepted and not durable has raised `changes` already, and the walk may miss it.
+    const quiet = this.#replica.quiet(slice);
     const changes = this.#replica.changes(slice);
     const known = this.#known.get(slice);
-    if (known?.changes === changes) return known;
-    const replicaSets: NodeId[][] = [];
+    const begunMs = this.#clock.monotonicMs();
+    if (known && (known.changes === changes || begunMs < known.againMs)) return known;
+    const blocks = new Map<string, { nodes: NodeId[]; blocks: number }>();
     let chains = 0;
-    await this.#walk(slice, (_, chain) => {
-      if (chain.entries.length === 0) return;
-      chains++;
-      for (const entry of chain.entries) {
-        for (const block of blocksOf(entry))
-          replicaSets.push(block.replicas.map(({ node }) => node));
+    await this.#walk(slice, (_, value) => {
+      if (value.kind === "object" && value.chain.entries.length > 0) chains++;
+      for (const block of blocksIn(value)) {
+        const nodes = block.replicas.map(({ node }) => node).toSorted();
+        const set = blocks.get(nodes.join()) ?? { nodes, blocks: 0 };
+        blocks.set(nodes.join(), set);
+        set.blocks++;
       }
     });
-    const census = { changes, chains, replicaSets };
-    if (this.#replica.quiet(slice)) this.#known.set(slice, census);
+    const endedMs = this.#clock.monotonicMs();
+    const againMs = endedMs + (endedMs - begunMs) * CENSUS_REST;
+    const census = { changes: quiet ? changes : -1, chains, blocksOf: blocks, againMs };
+    this.#known.set(slice, census);
     return census;
   }
 
-  async #walk(slice: Slice, visit: (key: RegisterKey, chain: Chain) => void): Promise<void> {
-    let from = registerRow(slice, "o");
+  async #walk(
+    slice: Slice,
+    visit: (key: RegisterKey, value: RegisterValue) => void,
+  ): Promise<void> {
     const to = registerRowsEnd(slice);
-    for (;;) {
-      const rows = await this.#store.range({ from, to, limit: syncRowsMax });
+    for (let from = registerRow(slice, FIRST_KIND); ;) {
+      const { rows, more } = await readRows(
+        this.#store,
+        { from, to },
+        { rows: syncRowsMax, bytes: pageBytesMax },
+      );
       for (const row of rows) {
-        const key = keyOfRow(row.key);
-        if (kindOf(key) !== "object") continue;
         const { value: text } = decodeRow(row.value);
         if (isTombstone(text)) continue;
         const { value } = decodeState(text);
-        if (value?.kind === "object") visit(key, value.chain);
+        if (value) visit(keyOfRow(row.key), value);
       }
-      const last = rows.at(-1);
-      if (!last || rows.length < syncRowsMax) return;
-      from = `${last.key}\u0001`;
+      if (!more) return;
+      from = `${rows.at(-1)!.key}\u0001`;
     }
   }
+}
+
+/** Blocks that a register names itself: a multipart object's stand in the registers of its parts. */
+function blocksIn(value: RegisterValue): readonly BlockRef[] {
+  if (value.kind === "object") return value.chain.entries.flatMap((entry) => blocksOf(entry));
+  return value.kind === "part" && value.part.body.kind === "blocks" ? value.part.body.blocks : [];
 }

@@ -74,7 +74,7 @@ class IndexModule implements Index {
     this.#replica = new Replica({ store, voter: route.voter, viewOf, faults });
     const link = createMemberLink(route.voter, this.#replica, peers, route);
     this.#digests = new SliceDigests(this.#replica, digest);
-    this.#census = new ChainCensus(store, this.#replica);
+    this.#census = new ChainCensus(store, this.#replica, clock);
     this.#executor = new Executor({ clock, chance, route, viewOf });
     this.#fast = { link, clock, route, viewOf, replyTimes: new ReplyTimes() };
     this.#synchroniser = new Synchroniser({

@@ -19,6 +19,8 @@ export class SliceDigests {
 
   /** 32 hex digits; "" for a slice without registers. */
   async of(slice: Slice): Promise<string> {
+    // A write that is accepted and not durable has raised `changes` already, and the walk may miss it.
+    const quiet = this.#replica.quiet(slice);
     const changes = this.#replica.changes(slice);
     const known = this.#known.get(slice);
     if (known?.changes === changes) return known.hex;
@@ -35,8 +37,7 @@ export class SliceDigests {
       after = page.rows.at(-1)!.key;
     }
     const hex = any ? toHex(hasher.digest()) : "";
-    // A write that is accepted and not durable yet has raised `changes` already: do not keep what it will change.
-    if (this.#replica.quiet(slice)) this.#known.set(slice, { changes, hex });
+    if (quiet) this.#known.set(slice, { changes, hex });
     return hex;
   }
 }
