@@ -22,6 +22,8 @@ export interface Question<T> {
   ask(member: VoterId): Promise<T | Refusal>;
   /** Brings a member that missed the election to the ballot. */
   prepare(member: VoterId): Promise<unknown>;
+  /** The quorum had answered, and then a member showed a higher ballot: it takes no more part under this one. */
+  readonly overtaken?: (() => void) | undefined;
   /** A member never answered although the quorum did. */
   readonly missed?: ((member: VoterId) => void) | undefined;
 }
@@ -56,6 +58,7 @@ export function askQuorum<T extends { ok: true }>(question: Question<T>): Promis
             return;
           }
           if (answer.promised > ballot || answer.epoch > epochOf(ballot)) {
+            if (ended) question.overtaken?.();
             end(() => reject(new NotLeader("A higher ballot was promised")));
             return;
           }

@@ -318,6 +318,9 @@ export class SliceLeader {
         ask: question.ask,
         prepare: (member) => link.prepare(member, [{ slice: this.slice, ballot: this.ballot }]),
         missed: question.missed,
+        // Else a member whose campaign failed would stay out for good: it refuses all that this leader writes. The
+        // next election is won above its promise.
+        overtaken: () => this.depose(),
       });
       this.#requireLead();
       return answers;
