@@ -60,6 +60,11 @@ export const S3_ERRORS = {
     status: 412,
     message: "At least one of the pre-conditions you specified did not hold",
   },
+  RequestHeaderSectionTooLarge: { status: 400, message: "Your request header is too large" },
+  RequestTimeout: {
+    status: 400,
+    message: "Your socket connection to the server was not read from or written to in time",
+  },
   RequestTimeTooSkewed: {
     status: 403,
     message: "The difference between the request time and the current time is too large",
@@ -124,6 +129,25 @@ export const S3_CODE_OF = {
   Internal: "InternalError",
 } as const satisfies Record<ErrorCode, S3ErrorCode>;
 
+/** What the details of Ringstow's errors are called in S3; the others are not told. */
+const S3_FIELD_OF: Readonly<Record<string, string>> = {
+  size: "ActualObjectSize",
+  range: "RangeRequested",
+  partNumber: "PartNumber",
+  etag: "ETag",
+  proposedSize: "ProposedSize",
+  minimumSize: "MinSizeAllowed",
+  maximum: "MaxSizeAllowed",
+};
+
+function fieldsOf(details: RingstowError["details"]): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (const [name, value] of Object.entries(details)) {
+    if (Object.hasOwn(S3_FIELD_OF, name)) fields[S3_FIELD_OF[name]!] = value;
+  }
+  return fields;
+}
+
 /**
  * Anything thrown, as an S3 error. The message of a fault stays here: it may tell of the inside.
  * Codes that this gateway does not know (a newer node) are faults too.
@@ -136,7 +160,7 @@ export function toS3Error(error: unknown): S3Error {
   const code = S3_CODE_OF[error.code];
   if (code === "InternalError") return new S3Error(code);
   const plain = error.message === ERRORS[error.code].meaning;
-  return new S3Error(code, plain ? undefined : error.message, error.details);
+  return new S3Error(code, plain ? undefined : error.message, fieldsOf(error.details));
 }
 
 /** Whether an error is a fault of ours that somebody should look at. */
@@ -172,6 +196,11 @@ export function errorResponse(
   }
   if (about.head) return new Response(null, { status: error.status, headers });
   headers.set("content-type", "application/xml");
-  const xml = xmlDocument("Error", errorElements(error, about.resource, about.requestId), "");
+  const xml = errorXml(error, about.resource, about.requestId);
   return new Response(xml, { status: error.status, headers });
+}
+
+/** The document of an error. */
+export function errorXml(error: S3Error, resource: string, requestId: string): string {
+  return xmlDocument("Error", errorElements(error, resource, requestId), "");
 }

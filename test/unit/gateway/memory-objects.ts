@@ -178,7 +178,7 @@ export class MemoryObjects {
     else if (range) [from, to] = [range.from, Math.min(to, (range.to ?? to) + 1)];
     if (range && from >= bytes.length) {
       throw new RingstowError("InvalidRange", undefined, {
-        ActualObjectSize: String(bytes.length),
+        size: String(bytes.length),
       });
     }
     const slice = request.headOnly ? [] : [bytes.slice(from, to)];

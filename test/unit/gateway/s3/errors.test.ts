@@ -29,10 +29,11 @@ test("S3_ERRORS has plausible statuses and messages", () => {
   }
 });
 
-test("toS3Error keeps messages and details of expected failures and hides faults", () => {
-  const slow = toS3Error(new RingstowError("SlowDown", "Cannot queue: full", { Depth: "9" }));
-  expect(slow).toMatchObject({ code: "SlowDown", message: "Cannot queue: full" });
-  expect(slow.fields).toEqual({ Depth: "9" });
+test("toS3Error keeps messages, names details as S3 does of expected failures and hides faults", () => {
+  const details = { size: "9", depth: "1" };
+  const range = toS3Error(new RingstowError("InvalidRange", "Cannot read: too far", details));
+  expect(range).toMatchObject({ code: "InvalidRange", message: "Cannot read: too far" });
+  expect(range.fields).toEqual({ ActualObjectSize: "9" });
   expect(toS3Error(new RingstowError("NoSuchKey")).message).toBe(S3_ERRORS.NoSuchKey.message);
   for (const fault of [new Error("secret"), "secret", new RingstowError("Corrupt", "secret")]) {
     expect(toS3Error(fault)).toMatchObject({ code: "InternalError" });
