@@ -4,7 +4,9 @@ import { randomBytes } from "node:crypto";
 import { type Context } from "hono";
 import {
   type HttpServerOptions,
+  type Refusal,
   type RunningHttpServer,
+  type Unreadable,
   startHttpServer,
 } from "../node/runtime/http-server.ts";
 import { fromReadable, toReadable } from "../shared/body-stream.ts";
@@ -12,6 +14,7 @@ import { parseRequestId } from "../shared/ids.ts";
 import { type ServerBindings } from "../shared/server-bindings.ts";
 import { type GatewayConfig, createGateway } from "./app.ts";
 import { type Platform, type Upstream } from "./platform.ts";
+import { S3Error, type S3ErrorCode, errorXml } from "./s3/errors.ts";
 import { NearestUpstream } from "./upstream/nearest-upstream.ts";
 import { NodeCaller } from "./upstream/node-caller.ts";
 
@@ -29,8 +32,27 @@ export function serveGateway(options: ServeGatewayOptions): Promise<RunningHttpS
   const { config, upstream, host, port, log } = options;
   const platform = nodePlatform(config.trustForwarded);
   const app = createGateway({ config, platform, upstream });
-  return startHttpServer({ app, host, port, log });
+  const refuse = (what: Unreadable): Refusal => refusalOf(what, platform.randomId());
+  return startHttpServer({ app, host, port, log, refuse });
 }
+
+/** S3's answer to what never became a request, or ended before its body did. */
+function refusalOf(what: Unreadable, id: string): Refusal {
+  const requestId = id.slice(0, 16).toUpperCase();
+  const error = new S3Error(UNREADABLE[what]);
+  return {
+    status: error.status,
+    headers: { "content-type": "application/xml", "x-amz-request-id": requestId },
+    body: errorXml(error, "/", requestId),
+  };
+}
+
+const UNREADABLE = {
+  bodyCutOff: "IncompleteBody",
+  headersTooLarge: "RequestHeaderSectionTooLarge",
+  headersTooSlow: "RequestTimeout",
+  malformed: "InvalidRequest",
+} as const satisfies Record<Unreadable, S3ErrorCode>;
 
 /** An upstream over HTTP for gateways that run apart from the nodes. Call start() before serving. */
 export function createNodeUpstream(options: {

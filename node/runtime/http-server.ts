@@ -11,6 +11,9 @@ import { type ServerBindings } from "../../shared/server-bindings.ts";
 import { type Log } from "../ports.ts";
 import { awaitContinue, bodyOf } from "./http-request-body.ts";
 import { writeBody } from "./http-response-body.ts";
+import { type Refusal, type Unreadable, refuseUnreadable } from "./http-unreadable.ts";
+
+export { type Refusal, type Unreadable } from "./http-unreadable.ts";
 
 export interface HttpApp {
   fetch(request: Request, env: ServerBindings): Response | Promise<Response>;
@@ -21,6 +24,8 @@ export interface HttpServerOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
+  /** What to answer when a request is no HTTP or its body is cut off; else node:http's bare 400. */
+  readonly refuse?: ((what: Unreadable) => Refusal) | undefined;
   readonly log?: Log | undefined;
 }
 
@@ -66,6 +71,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     awaitContinue(incoming, outgoing);
     accept(incoming, outgoing);
   });
+  if (options.refuse) refuseUnreadable(server, underWay, options.refuse);
   await listen(server, options.host, options.port);
   const close = (): Promise<void> => {
     closing = true;
