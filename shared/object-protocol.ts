@@ -49,7 +49,11 @@ const bodyPlan = z.object({
 });
 const inBucket = z.object({ bucket: bucketRef, key: text });
 const inUpload = z.extend(inBucket, { uploadId: uploadIdSchema });
-const writing = { precondition: preconditionSchema, requestId: requestIdSchema };
+const writing = {
+  precondition: preconditionSchema,
+  requestId: requestIdSchema,
+  again: z.optional(z.boolean()),
+};
 const putResult = z.object({ etag: text, version: count, lastModifiedMs: count });
 const readConditions = z.object({
   ifMatch: z.optional(z.array(text)),
@@ -205,6 +209,13 @@ export const OBJECT_CALLS = {
 } as const satisfies Record<keyof ObjectService, ObjectCall>;
 
 export type ObjectMethod = keyof typeof OBJECT_CALLS;
+
+/** Methods whose request tells, by `again`, that it was sent before. */
+export const CONDITIONAL_WRITES: ReadonlySet<ObjectMethod> = new Set([
+  "put",
+  "delete",
+  "completeUpload",
+] as const satisfies readonly ObjectMethod[]);
 
 /** How a call is sent: its HTTP method and path, which are signed with the arguments. */
 export function targetOf(method: ObjectMethod): { method: "GET" | "POST"; path: string } {

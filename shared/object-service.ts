@@ -31,12 +31,22 @@ export interface BodyPlan {
   readonly sha256?: string | undefined;
 }
 
-export interface PutRequest extends Described {
+/** A write that a precondition may refuse. */
+export interface ConditionalWrite {
+  readonly precondition: Precondition;
+  /** The same for all attempts at one request: it is done once. */
+  readonly requestId: RequestId;
+  /**
+   * An earlier attempt under this requestId may still be under way. When this one is answered that it had no effect,
+   * the earlier one has none either, however late it comes.
+   */
+  readonly again?: boolean | undefined;
+}
+
+export interface PutRequest extends Described, ConditionalWrite {
   readonly bucket: BucketRef;
   readonly key: string;
   readonly body: BodyPlan;
-  readonly precondition: Precondition;
-  readonly requestId: RequestId;
 }
 
 export interface PutResult {
@@ -150,9 +160,7 @@ export interface ObjectService {
   put(request: PutRequest, body: ByteStream): Promise<PutResult>;
   get(request: GetRequest): Promise<GetResult>;
   /** Deleting what does not exist succeeds. */
-  delete(
-    request: InBucket & { precondition: Precondition; requestId: RequestId },
-  ): Promise<{ existed: boolean }>;
+  delete(request: InBucket & ConditionalWrite): Promise<{ existed: boolean }>;
   list(request: ListRequest): Promise<ListResult>;
 
   createUpload(request: InBucket & Described & { requestId: RequestId }): Promise<Upload>;
@@ -161,11 +169,8 @@ export interface ObjectService {
     body: ByteStream,
   ): Promise<PutResult>;
   completeUpload(
-    request: InUpload & {
-      parts: readonly { partNumber: number; etag: string }[];
-      precondition: Precondition;
-      requestId: RequestId;
-    },
+    request: InUpload &
+      ConditionalWrite & { parts: readonly { partNumber: number; etag: string }[] },
   ): Promise<PutResult>;
   abortUpload(request: InUpload & { requestId: RequestId }): Promise<void>;
   listParts(request: InUpload & { after: number; limit: number }): Promise<{

@@ -15,6 +15,7 @@ import { type Authenticated } from "../auth/sigv4.ts";
 import { type Platform } from "../platform.ts";
 import { type BucketCache } from "./bucket-cache.ts";
 import { S3Error } from "./errors.ts";
+import { sdkAttempt } from "./headers.ts";
 import { type Route } from "./operation.ts";
 import { type Target } from "./target.ts";
 
@@ -113,6 +114,11 @@ export class Call {
     const upload = `${this.query("uploadId") ?? ""}\n${this.query("partNumber") ?? ""}`;
     const text = [accessKeyId, invocation, operation, bucket, key, upload, part].join("\n");
     return toHex(sha256(encoder.encode(text)).subarray(0, 16)) as RequestId;
+  }
+
+  /** Whether the client sent this request before, under the same requestId(): it may still be under way. */
+  again(): boolean {
+    return this.headers.has("amz-sdk-invocation-id") && sdkAttempt(this.headers) > 1;
   }
 
   /** The request's bytes. Once a reader has begun there is no second attempt with them. */

@@ -64,6 +64,7 @@ export async function copyObject(call: Call): Promise<Response> {
           },
           precondition,
           requestId,
+          again: call.again(),
         },
         found.body,
       ),

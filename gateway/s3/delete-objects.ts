@@ -73,7 +73,8 @@ async function deleteOne(
     const precondition: Precondition = etags ? { ifMatch: [...etags] } : {};
     const requestId = call.requestId(`${index} ${key}`);
     await call.inBucket(
-      ({ bucket, service }) => service.delete({ bucket, key, precondition, requestId }),
+      ({ bucket, service }) =>
+        service.delete({ bucket, key, precondition, requestId, again: call.again() }),
       { bucket: call.route.bucket, key },
     );
     return quiet ? undefined : ["Deleted", [["Key", key]]];

@@ -74,6 +74,12 @@ export function refuseUnsupported(headers: Headers): void {
   }
 }
 
+/** Which attempt of an SDK at one call this is, counted from 1: `amz-sdk-request: attempt=2; max=3`. */
+export function sdkAttempt(headers: Headers): number {
+  const match = /(?:^|;)\s*attempt=(\d{1,9})\s*(?:;|$)/u.exec(headers.get("amz-sdk-request") ?? "");
+  return Math.max(1, Number(match?.[1] ?? 1));
+}
+
 /** Headers of GET, HEAD and 304. Content-Length and ranges are the caller's. */
 export function entryHeaders(entry: Entry, headers: Headers): void {
   headers.set("etag", `"${entry.etag}"`);

@@ -104,6 +104,7 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
         parts,
         precondition,
         requestId,
+        again: call.again(),
       }),
     )
     .then((result): XmlContent => [

@@ -81,6 +81,7 @@ export async function putObject(call: Call): Promise<Response> {
         body,
         precondition,
         requestId,
+        again: call.again(),
       },
       call.body(),
     ),
@@ -102,6 +103,7 @@ export async function deleteObject(call: Call): Promise<Response> {
       key,
       precondition,
       requestId,
+      again: call.again(),
     }),
   );
   return emptyAnswer(call, 204);

@@ -3,6 +3,7 @@
 // unless all of it is held or none of it was taken; a download goes on only with the same version of the object.
 import { callReplyBytesMax } from "../../shared/limits.ts";
 import {
+  CONDITIONAL_WRITES,
   type GetHead,
   OBJECT_CALLS,
   type ObjectMethod,
@@ -91,7 +92,7 @@ export class NearestUpstream implements Upstream {
     const value = await this.#calls.call({
       client,
       method,
-      args: argsInBody ? JSON.stringify(request) : toAsciiJson(request),
+      args: argumentsOf(method, request, argsInBody ? JSON.stringify : toAsciiJson),
       argsInBody,
       mayRepeat: () => true,
       read: async (reply) => replyOf(method, await readJson(reply, callReplyBytesMax)),
@@ -111,7 +112,7 @@ export class NearestUpstream implements Upstream {
       return await this.#calls.call({
         client,
         method,
-        args: toAsciiJson(request),
+        args: argumentsOf(method, request, toAsciiJson),
         argsInBody: false,
         body: () => source.body(),
         mayRepeat: () => source.fresh(),
@@ -141,7 +142,7 @@ export class NearestUpstream implements Upstream {
     return this.#calls.call({
       client,
       method: "get",
-      args: toAsciiJson(request),
+      args: argumentsOf("get", request, toAsciiJson),
       argsInBody: false,
       mayRepeat: () => true,
       read: async (reply, member) => {
@@ -167,3 +168,14 @@ export class NearestUpstream implements Upstream {
 const JSON_METHODS = (Object.keys(OBJECT_CALLS) as ObjectMethod[]).filter(
   (method) => OBJECT_CALLS[method].kind === "read" || OBJECT_CALLS[method].kind === "write",
 );
+
+/** A request's arguments for the first node and, said to be sent again where that matters, for the next ones. */
+function argumentsOf(
+  method: ObjectMethod,
+  request: unknown,
+  encode: (request: unknown) => string,
+): (again: boolean) => string {
+  const first = encode(request);
+  if (!CONDITIONAL_WRITES.has(method)) return () => first;
+  return (again) => (again ? encode({ ...(request as object), again }) : first);
+}

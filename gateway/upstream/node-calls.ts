@@ -33,8 +33,8 @@ export interface NodeCallsDeps {
 export interface ObjectCallOptions<T> {
   readonly client: UpstreamClient;
   readonly method: ObjectMethod;
-  /** Arguments as they cross the wire. */
-  readonly args: string;
+  /** Arguments as they cross the wire; `again`: another node was sent them before and may be at work on them. */
+  readonly args: (again: boolean) => string;
   /** Whether the arguments are the body, or stand in a header, beside another body or none. */
   readonly argsInBody: boolean;
   /** Of an upload. */
@@ -79,7 +79,7 @@ export class NodeCalls {
       const soon = reads && i < members.length - 1;
       const end = order.begin(member.id);
       try {
-        const value = await this.#attempt(options, member, soon);
+        const value = await this.#attempt(options, member, { soon, again: i > 0 });
         order.succeeded(member.id);
         return value;
       } catch (error) {
@@ -92,8 +92,13 @@ export class NodeCalls {
     throw last ?? new RingstowError("Unavailable", "Cannot find any node");
   }
 
-  async #attempt<T>(options: ObjectCallOptions<T>, member: MemberView, soon: boolean): Promise<T> {
-    const { method, client, args } = options;
+  async #attempt<T>(
+    options: ObjectCallOptions<T>,
+    member: MemberView,
+    { soon, again }: { readonly soon: boolean; readonly again: boolean },
+  ): Promise<T> {
+    const { method, client } = options;
+    const args = options.args(again);
     const target = targetOf(method);
     const auth = this.#deps.signer.sign({ ...target, args }, member.id, client);
     const reply = await this.#deps.caller.call({

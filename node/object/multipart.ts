@@ -3,14 +3,12 @@
 import { RingstowError, assert } from "../../shared/errors.ts";
 import { type RequestId, type UploadId, fromHex, parseUploadId, toHex } from "../../shared/ids.ts";
 import { partBytesMin } from "../../shared/limits.ts";
-import { type BucketRef, type PutResult } from "../../shared/object-service.ts";
 import {
-  type Described,
-  type NewEntry,
-  type PartRef,
-  type Precondition,
-  type Upload,
-} from "../../shared/records.ts";
+  type BucketRef,
+  type ConditionalWrite,
+  type PutResult,
+} from "../../shared/object-service.ts";
+import { type Described, type NewEntry, type PartRef, type Upload } from "../../shared/records.ts";
 import { type Chain, type RegisterAddress } from "../index/types.ts";
 import { checkPartNumber, objectAddress } from "./addresses.ts";
 import { unquoted } from "./conditions.ts";
@@ -25,10 +23,8 @@ interface InBucket {
 }
 export type CreateUploadRequest = InBucket & Described;
 export type AbortUploadRequest = InBucket & { readonly uploadId: UploadId };
-export type CompleteUploadRequest = AbortUploadRequest & {
-  readonly parts: readonly ListedPart[];
-  readonly precondition: Precondition;
-};
+export type CompleteUploadRequest = AbortUploadRequest &
+  ConditionalWrite & { readonly parts: readonly ListedPart[] };
 interface ListedPart {
   readonly partNumber: number;
   readonly etag: string;
@@ -70,7 +66,7 @@ export async function completeUpload(
   context: Context,
   request: CompleteUploadRequest,
 ): Promise<PutResult> {
-  const { uploadId, precondition, requestId } = request;
+  const { uploadId, precondition, requestId, again } = request;
   const at = objectAddress(request.bucket, request.key, context.sliceBits);
   checkOrder(request.parts);
   const chain = await readChain(context, at);
@@ -91,7 +87,7 @@ export async function completeUpload(
   };
   // When another Complete won in between, the chain answers with what that one committed.
   const operation = { type: "commit", entry, precondition, uploadId } as const;
-  const result = await context.index.execute(at, operation, { requestId });
+  const result = await context.index.execute(at, operation, { requestId, again });
   assert(result.type === "committed", "a commit answers that it is committed");
   context.background.run("sweep a completed upload", () =>
     sweepNow(context, at, uploadId, "completed"),

@@ -55,7 +55,7 @@ export async function putPart(
   if (staged.blocks.length > 0) await stillOpen(context, object, uploadId, staged.giveUp);
   const part = { size: reader.length, etag: reader.etag, body: staged.ref };
   const { requestId } = request;
-  const result = await commitStaged(context, at, { type: "putPart", part }, staged, requestId);
+  const result = await commitStaged(context, at, { type: "putPart", part }, staged, { requestId });
   assert(result.type === "part", "putPart answers with the part");
 
   await keepOrRemove(context, object, request, { ...result, key: at.key, partNumber, attempt });

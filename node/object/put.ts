@@ -30,7 +30,7 @@ export async function put(
     at,
     { type: "commit", entry, precondition: request.precondition },
     staged,
-    request.requestId,
+    request,
   );
   assert(result.type === "committed", "a commit answers that it is committed");
   const { etag, version, lastModifiedMs } = result;

@@ -1,10 +1,10 @@
 // Puts a request body where a commit can name it: beside the register when it is small, into blocks when it is not.
 // Nothing is committed before the last byte passed its checks, and nothing staged stays behind a refused commit.
 import { RingstowError, type ErrorCode } from "../../shared/errors.ts";
-import { type RequestId } from "../../shared/ids.ts";
 import { inlineBytesMax } from "../../shared/limits.ts";
 import { type BodyRef } from "../../shared/records.ts";
 import {
+  type ExecuteOptions,
   type RegisterAddress,
   type RegisterOperation,
   type RegisterResult,
@@ -86,11 +86,11 @@ export async function commitStaged(
   at: RegisterAddress,
   operation: RegisterOperation,
   staged: StagedBody,
-  requestId: RequestId,
+  { requestId, again }: Pick<ExecuteOptions, "requestId" | "again">,
 ): Promise<RegisterResult> {
   let result: RegisterResult;
   try {
-    result = await context.index.execute(at, operation, { requestId, body: staged.inline });
+    result = await context.index.execute(at, operation, { requestId, again, body: staged.inline });
   } catch (error) {
     if (isRefusal(error)) context.background.run("give up staged blocks", staged.giveUp);
     throw error;

@@ -71,7 +71,7 @@ export class Client {
       this.#note(options.at),
     );
     const pieces = 1 + this.#chance.below(3);
-    const ended = await this.#attempt(options.at, (object) =>
+    const ended = await this.#attempt(options.at, (object, again) =>
       object.put(
         {
           bucket: this.#bucket,
@@ -81,6 +81,7 @@ export class Client {
           body: { length: body.bytes.length, encoding: "plain" },
           precondition: preconditionOf(condition),
           requestId,
+          again,
         },
         streamOf(body.bytes, pieces),
       ),
@@ -123,8 +124,8 @@ export class Client {
   async delete(key: string, options: { at?: number } = {}): Promise<"ok" | "refused" | "unknown"> {
     const requestId = this.newRequestId();
     const open = this.#history.call(key, { kind: "delete" }, this.#note(options.at));
-    const ended = await this.#attempt(options.at, (object) =>
-      object.delete({ bucket: this.#bucket, key, precondition: {}, requestId }),
+    const ended = await this.#attempt(options.at, (object, again) =>
+      object.delete({ bucket: this.#bucket, key, precondition: {}, requestId, again }),
     );
     if (ended.kind === "done") {
       open.answer({ kind: "ok", existed: ended.value.existed });
@@ -207,7 +208,7 @@ export class Client {
   /** Tries at one coordinator after the other; an operation fixed to one stays there. */
   async #attempt<T>(
     at: number | undefined,
-    work: (object: ObjectService) => Promise<T>,
+    work: (object: ObjectService, again: boolean) => Promise<T>,
   ): Promise<Attempted<T>> {
     const world = this.#world;
     let reason = "no attempt";
@@ -216,7 +217,10 @@ export class Client {
       const up = world.up();
       const i = at ?? (up.length > 0 ? this.#chance.pick(up) : 0);
       try {
-        return { kind: "done", value: await this.#within(world.at(i, work)) };
+        return {
+          kind: "done",
+          value: await this.#within(world.at(i, (object) => work(object, attempt > 0))),
+        };
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
         if (error instanceof NoAnswer || error instanceof ConnectionLost) continue;
