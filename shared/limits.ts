@@ -110,6 +110,7 @@ export const syncRoundsMax = 5; // until two replicas' digests agree
 export const syncPauseMs = 1_000; // between rounds
 export const syncRetryMs = 5_000; // after a run that broke off, or left differences (then doubling)
 export const syncRetryMaxMs = 60_000; // between runs that leave differences
+export const syncLeaderReadsMax = 16; // registers that leaders settle for one node's synchronisation at once
 export const checkerMs = 60_000; // how often a leader walks its slices for garbage
 
 // The hop between gateway and node

@@ -310,13 +310,16 @@ class IndexModule implements Index {
         register: await leader.read(key as RegisterKey, body),
       })),
     );
-    peers.onCall("index.digests", ({ slices }) =>
-      Promise.all(slices.map((slice) => this.#digests.of(slice))),
-    );
+    peers.onCall("index.digests", async ({ slices }) => {
+      const found: string[] = [];
+      // One by one: each may hold a page of the store.
+      for (const slice of slices) found.push(await this.#digests.of(slice));
+      return found;
+    });
     peers.onCall("index.versions", ({ slice, after }) => replica.versions(slice, after));
     peers.onCall("index.fetch", ({ slice, keys }) => replica.fetch(slice, keys));
-    peers.onCall("index.behind", (_, caller) => {
-      if (caller.id) this.#synchroniser.syncWith(caller.id);
+    peers.onCall("index.behind", ({ slices }, caller) => {
+      if (caller.id) this.#synchroniser.syncWith(caller.id, slices);
       return {};
     });
   }

@@ -2,9 +2,11 @@
 // back, and when a leader says that writes were decided without us: never as idle traffic. A run that broke off, or
 // left differences, is tried again while the member is live: its cause may leave no other trace (a lost message).
 // A newer version below our promise is not taken (it could be an undecided write); its key is settled by the leader.
+import { assert } from "../../shared/errors.ts";
 import { type NodeId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
 import {
   prepareTimeoutMs,
+  syncLeaderReadsMax,
   syncPauseMs,
   syncRetryMaxMs,
   syncRetryMs,
@@ -17,9 +19,10 @@ import { type Peers } from "../peers.ts";
 import { type Route } from "../route/types.ts";
 import { type Replica } from "./replica.ts";
 import { type SliceDigests } from "./slice-digests.ts";
+import { Slots } from "./slots.ts";
 import { type RegisterKey } from "./types.ts";
 
-const SLICES_A_CALL = 512;
+const SLICES_A_CALL = 16; // the other one may have to read them all
 const KEYS_A_CALL = 64;
 
 export interface SynchroniserOptions {
@@ -37,6 +40,9 @@ export interface SynchroniserOptions {
 export class Synchroniser {
   readonly #options: SynchroniserOptions;
   readonly #running = new Map<NodeId, { again: boolean }>();
+  /** Slices that the next run with a node compares. */
+  readonly #wanted = new Map<NodeId, Set<Slice>>();
+  readonly #leaderReads = new Slots(syncLeaderReadsMax);
   /** Runs that wait to be tried again, one a node at most. */
   readonly #retries = new Map<NodeId, Timer>();
   /** What the latest whole run with a node left different, and how long the next one waited or will wait. */
@@ -67,9 +73,30 @@ export class Synchroniser {
     this.#retries.clear();
   }
 
-  /** Pulls from a node what it has and we lack. One run a node at a time; a call during a run makes another. */
-  syncWith(node: NodeId): void {
+  /**
+   * Pulls from a node what it has and we lack, in these slices or in all.
+   * One run a node at a time; a call during a run makes another.
+   */
+  syncWith(node: NodeId, slices: Iterable<Slice> = this.#allSlices()): void {
+    this.#want(node, slices);
     this.#begin(node, false);
+  }
+
+  *#allSlices(): Generator<Slice> {
+    for (let number = 0; number < this.#options.slices; number++) yield number as Slice;
+  }
+
+  /** Adds the slices in whose view both this node and the other one vote. */
+  #want(node: NodeId, slices: Iterable<Slice>): void {
+    const { replica } = this.#options;
+    const wanted = this.#wanted.get(node) ?? new Set();
+    this.#wanted.set(node, wanted);
+    for (const slice of slices) {
+      const { members } = replica.viewOf(slice);
+      if (replica.votesIn(slice) && members.some((voter) => nodeOfVoter(voter) === node)) {
+        wanted.add(slice);
+      }
+    }
   }
 
   #begin(node: NodeId, retry: boolean): void {
@@ -90,9 +117,11 @@ export class Synchroniser {
 
   /** One run. Tells in how many ms it is to be tried again; undefined: both hold the same, or the node is gone. */
   async #run(node: NodeId, retry: boolean): Promise<number | undefined> {
+    const wanted = [...(this.#wanted.get(node) ?? [])];
+    this.#wanted.delete(node);
     try {
       if (retry) await this.#tellDifferent(node);
-      const slices = await this.#syncRounds(node);
+      const slices = await this.#syncRounds(node, wanted);
       if (slices.length === 0) {
         this.#left.delete(node);
         return undefined;
@@ -100,12 +129,14 @@ export class Synchroniser {
       const before = this.#left.get(node)?.pauseMs ?? syncRetryMs / 2;
       const pauseMs = Math.min(before * 2, syncRetryMaxMs);
       this.#left.set(node, { slices, pauseMs });
+      this.#want(node, slices);
       return pauseMs;
     } catch (error) {
       // No answer is nothing to report: when the node is gone, its return starts us again.
       if (!(error instanceof TransportError)) {
         this.#options.log.warn("Cannot synchronise", { node, error: String(error) });
       }
+      this.#want(node, wanted);
       return syncRetryMs;
     }
   }
@@ -116,7 +147,10 @@ export class Synchroniser {
     const timer = this.#options.clock.after(pauseMs, () => {
       this.#retries.delete(node);
       if (this.#options.route.live().some(({ id }) => id === node)) this.#begin(node, true);
-      else this.#left.delete(node);
+      else {
+        this.#left.delete(node);
+        this.#wanted.delete(node);
+      }
     });
     this.#retries.set(node, timer);
   }
@@ -162,32 +196,24 @@ export class Synchroniser {
   }
 
   /** Slices that the last round still found different. */
-  async #syncRounds(node: NodeId): Promise<readonly Slice[]> {
-    let differing: readonly Slice[] = [];
+  async #syncRounds(node: NodeId, slices: readonly Slice[]): Promise<readonly Slice[]> {
+    let differing = slices;
     for (let round = 0; round < syncRoundsMax && !this.#stopped; round++) {
       const peer = this.#options.route.peer(node);
       if (!peer) return [];
-      differing = await this.#differing(node, peer);
+      differing = await this.#differing(peer, differing);
       if (differing.length === 0) return [];
-      for (const slice of differing) await this.#pull(slice, peer);
+      for (const slice of differing) await this.#pullOrLeave(slice, peer);
       await new Promise<void>((again) => void this.#options.clock.after(syncPauseMs, again));
     }
     return differing;
   }
 
-  async #differing(node: NodeId, peer: Peer): Promise<Slice[]> {
-    const { replica, digests, peers, slices } = this.#options;
-    const shared: Slice[] = [];
-    for (let number = 0; number < slices; number++) {
-      const slice = number as Slice;
-      const members = replica.viewOf(slice).members;
-      if (replica.votesIn(slice) && members.some((voter) => nodeOfVoter(voter) === node)) {
-        shared.push(slice);
-      }
-    }
+  async #differing(peer: Peer, slices: readonly Slice[]): Promise<Slice[]> {
+    const { digests, peers } = this.#options;
     const differing: Slice[] = [];
-    for (let at = 0; at < shared.length; at += SLICES_A_CALL) {
-      const part = shared.slice(at, at + SLICES_A_CALL);
+    for (let at = 0; at < slices.length && !this.#stopped; at += SLICES_A_CALL) {
+      const part = slices.slice(at, at + SLICES_A_CALL);
       const theirs = await peers.call(
         peer,
         "index.digests",
@@ -201,19 +227,37 @@ export class Synchroniser {
     return differing;
   }
 
+  /** A slice that cannot be pulled now (it may have no leader) does not hold up the others. */
+  async #pullOrLeave(slice: Slice, peer: Peer): Promise<void> {
+    try {
+      await this.#pull(slice, peer);
+    } catch (error) {
+      if (error instanceof TransportError) throw error;
+      this.#options.log.warn("Cannot synchronise a slice", { slice, error: String(error) });
+    }
+  }
+
   async #pull(slice: Slice, peer: Peer): Promise<void> {
     const { replica, peers } = this.#options;
     let after = "";
     for (;;) {
       const page = await peers.call(peer, "index.versions", { slice, after }, prepareTimeoutMs);
-      const newer = page.rows.filter(
-        ({ key, version }) => version > replica.read(slice, key, "version").version,
-      );
-      for (let at = 0; at < newer.length; at += KEYS_A_CALL) {
-        const keys = newer.slice(at, at + KEYS_A_CALL).map(({ key }) => key);
+      const newer = page.rows
+        .filter(({ key, version }) => version > replica.read(slice, key, "version").version)
+        .map(({ key }) => key);
+      while (newer.length > 0) {
+        const keys = newer.slice(0, KEYS_A_CALL);
         const fetched = await peers.call(peer, "index.fetch", { slice, keys }, prepareTimeoutMs);
+        assert(
+          fetched.registers.length > 0,
+          "a peer sends one register or more of those asked for",
+        );
         const refused = await replica.sync(slice, fetched.epoch, fetched.registers);
-        for (const key of refused) await this.#options.readByLeader(slice, key as RegisterKey);
+        const settle = (key: string): Promise<StoredRegister> =>
+          this.#leaderReads.run(() => this.#options.readByLeader(slice, key as RegisterKey));
+        await Promise.all(refused.map(settle));
+        // As many as fitted into the reply.
+        newer.splice(0, fetched.registers.length);
       }
       const last = page.rows.at(-1);
       if (!page.more || !last) return;
