@@ -41,6 +41,7 @@ test("Synchroniser tries a run again that broke off although its peer never went
   const c = await cluster(lost);
   c.crash(2);
   await put(c, "missed");
+  await c.clock.runFor(5_000);
   lost.add("index.digests");
   await c.restart(2);
   c.serve();
