@@ -38,6 +38,26 @@ describe("objects", () => {
     expect(await head.text()).toBe("");
   });
 
+  test("an SDK's second attempt is said to be one under the first one's request id", async () => {
+    const gateway = await withBucket();
+    const attempts = [
+      { "amz-sdk-invocation-id": "i", "amz-sdk-request": "attempt=1; max=3" },
+      { "amz-sdk-invocation-id": "i", "amz-sdk-request": "attempt=2; max=3" },
+      // Without an invocation id no two requests belong together.
+      { "amz-sdk-request": "attempt=2; max=3" },
+    ];
+    for (const method of ["PUT", "DELETE"] as const) {
+      gateway.store.calls.length = 0;
+      for (const headers of attempts) await gateway.send(method, "/photos/a", { headers });
+      const writes = gateway.store.calls
+        .filter(({ name }) => name === method.toLowerCase())
+        .map(({ request }) => request as { again: boolean; requestId: string });
+      expect(writes.map(({ again }) => again)).toEqual([false, true, false]);
+      expect(writes[1]!.requestId).toBe(writes[0]!.requestId);
+      expect(writes[2]!.requestId).not.toBe(writes[0]!.requestId);
+    }
+  });
+
   test("GetObject with a range is 206 with Content-Range; beyond the end 416", async () => {
     const gateway = await withBucket();
     await gateway.send("PUT", "/photos/a", { body: "0123456789" });

@@ -9,7 +9,7 @@ import {
 } from "../../../../gateway/s3/conditions.ts";
 import { parseCopySource } from "../../../../gateway/s3/copy.ts";
 import { S3Error } from "../../../../gateway/s3/errors.ts";
-import { describedBy, withoutAwsChunked } from "../../../../gateway/s3/headers.ts";
+import { describedBy, sdkAttempt, withoutAwsChunked } from "../../../../gateway/s3/headers.ts";
 import { formatHttpDate, parseHttpDate } from "../../../../gateway/s3/http-date.ts";
 import { parseRange } from "../../../../gateway/s3/range.ts";
 
@@ -22,6 +22,27 @@ const codeOf = (work: () => unknown): string => {
   }
   return "fine";
 };
+
+test("sdkAttempt reads which attempt of an SDK a request is; the first, when it does not say", () => {
+  const cases: [string | undefined, number][] = [
+    ["attempt=1; max=3", 1],
+    ["attempt=2; max=3", 2],
+    ["ttl=20260102T030405Z; attempt=13; max=20", 13],
+    ["max=3;attempt=2", 2],
+    [undefined, 1],
+    ["", 1],
+    ["max=3", 1],
+    ["attempt=0; max=3", 1],
+    ["attempt=-2", 1],
+    ["attempt=two", 1],
+    ["reattempt=2", 1],
+    ["attempt=99999999999999999999", 1],
+  ];
+  for (const [header, attempt] of cases) {
+    const headers = new Headers(header === undefined ? {} : { "amz-sdk-request": header });
+    expect(sdkAttempt(headers), header).toBe(attempt);
+  }
+});
 
 describe("parseRange", () => {
   test("takes one range and leaves everything else to the whole object", () => {

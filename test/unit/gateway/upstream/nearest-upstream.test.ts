@@ -16,7 +16,7 @@ import {
   startNodes,
   upstreamOf,
 } from "../../node/http/node-fixture.ts";
-import { ObjectDouble, bucketRef, requestId } from "../../node/http/object-double.ts";
+import { ObjectDouble, bucketRef, requestId, uploadId } from "../../node/http/object-double.ts";
 
 const MiB = 1024 * 1024;
 const get = { bucket: bucketRef, key: "k", conditions: {}, headOnly: false };
@@ -183,7 +183,28 @@ test("put of a held body is sent again after a refusal, with the same request id
   }
   await upstream.service(clientOf(1)).put(put(3), body());
   expect(second.objects.get("k")?.bytes.toString()).toBe("abc");
-  expect(second.calls[0]).toEqual(first.calls[0]);
+  expect(first.calls[0]?.request).not.toHaveProperty("again");
+  expect(second.calls[0]).toEqual({
+    method: "put",
+    request: { ...(first.calls[0]!.request as object), again: true },
+  });
+});
+
+test("service tells the next node that it was not the first, where a late attempt would do harm", async () => {
+  const [first, second] = (await setUp(2)) as [ObjectDouble, ObjectDouble];
+  first.failure = new RingstowError("Unavailable");
+  const service = () => upstream.service(clientOf(1));
+  const write = { bucket: bucketRef, key: "k", precondition: {}, requestId };
+  await service().delete(write);
+  await service().completeUpload({
+    ...write,
+    uploadId,
+    parts: [{ partNumber: 1, etag: "e" }],
+  });
+  await service().deleteBucket({ name: "b", requestId });
+  const againOf = ({ request }: { request: unknown }) => (request as { again?: boolean }).again;
+  expect(first.calls.map(againOf)).toEqual([undefined, undefined, undefined]);
+  expect(second.calls.map(againOf)).toEqual([true, true, undefined]);
 });
 
 test("put of a large body that was begun is not sent to another node", async () => {
