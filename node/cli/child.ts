@@ -15,18 +15,23 @@ export interface Child {
   readonly ready: Promise<void>;
   /** Resolves when the process is gone. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** Passes on what it printed so far and prints. Before, all is kept back: why a start failed is told in one line. */
+  showOutput(): void;
 }
 
 const main = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "main.ts" : "main.js", import.meta.url),
 );
 
+const complaintCharactersMax = 8_000;
+
 export function startChild(name: string, args: readonly string[]): Child {
   const child = fork(main, args, { stdio: ["ignore", "inherit", "pipe", "ipc"] });
-  let complaint = "";
+  let printed = "";
+  let held = true;
   child.stderr!.on("data", (chunk: Buffer) => {
-    process.stderr.write(chunk);
-    if (complaint.length < 4_000) complaint += chunk.toString();
+    if (!held) process.stderr.write(chunk);
+    else if (printed.length < complaintCharactersMax) printed += chunk.toString();
   });
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.once("exit", (code, signal) => resolve({ code, signal }));
@@ -35,15 +40,20 @@ export function startChild(name: string, args: readonly string[]): Child {
     child.on("message", (message) => {
       if ((message as Ready).type === "ready") resolve();
     });
-    void exited.then(({ code, signal }) => {
-      reject(
-        new CliError(`${name} ended (${signal ?? code}) before it was ready.\n${complaint.trim()}`),
-      );
+    // Not "exit": by then its last words may still be in the pipe.
+    child.once("close", (code, signal) => {
+      const reason = /^ringstow: (.*)$/msu.exec(printed)?.[1] ?? printed;
+      const ended = `it ended (${signal ?? `exit ${code}`}) without a word`;
+      reject(new CliError(`Cannot start the ${name}: ${reason.trim() || ended}`));
     });
   });
   // A child that dies later must not count as an unhandled rejection.
   ready.catch(() => undefined);
-  return { name, process: child, ready, exited };
+  const showOutput = (): void => {
+    held = false;
+    process.stderr.write(printed);
+  };
+  return { name, process: child, ready, exited, showOutput };
 }
 
 /** Called in the child: tells the parent, if there is one, that it answers. */

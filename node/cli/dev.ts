@@ -1,8 +1,10 @@
 // `ringstow dev`: a whole cluster on this machine, one process a node and one gateway, data under one folder. Keys,
 // ids and the bucket `demo` are made at the first start and kept.
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { flushCompileCache } from "node:module";
+import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { RingstowError } from "../../shared/errors.ts";
 import { type Genesis } from "../../shared/genesis.ts";
@@ -45,6 +47,7 @@ export async function runDev(options: DevOptions): Promise<void> {
   const data = resolve(options.data);
   const genesis = await openCluster(data, options);
   const credentials = await readCredentials(data);
+  await readSecret(data);
   const folders = await foldersOf(data, genesis);
   const children: Child[] = [];
   let stopping = false;
@@ -60,12 +63,16 @@ export async function runDev(options: DevOptions): Promise<void> {
   const start = (name: string, args: string[], hint: string): Child => {
     const child = startChild(name, args);
     children.push(child);
-    void child.exited.then(({ code, signal }) => {
+    const report = async (): Promise<void> => {
+      await child.ready;
+      const { code, signal } = await child.exited;
       if (stopping) return;
       process.stderr.write(
         `${name} ended (${signal ?? `exit ${code}`}). Start it again with: ${hint}\n`,
       );
-    });
+    };
+    // One that was never ready is reported by whoever waits for it.
+    report().catch(() => undefined);
     return child;
   };
   // What this process has compiled, its children need not compile again.
@@ -82,6 +89,7 @@ export async function runDev(options: DevOptions): Promise<void> {
     const args = ["gateway", "--data", data, "--host", HOST, "--port", String(options.port)];
     const gateway = start("gateway", args, `npm run ringstow -- ${args.join(" ")}`);
     await gateway.ready;
+    for (const child of children) child.showOutput();
     await makeBucket(data, credentials, nodes);
     const endpoint = `http://${HOST}:${options.port}`;
     await announce(data, endpoint, credentials, nodes, gateway.process.pid!);
@@ -115,7 +123,26 @@ async function openCluster(data: string, options: DevOptions): Promise<Genesis> 
     peerAddress: `${HOST}:${options.port + 1 + count + i}`,
     zone: "local",
   }));
+  // Before anything is made: the nodes keep these ports for ever.
+  await requireFreePorts(options.port, 1 + 2 * count);
   return initCluster({ data, nodes, region: "us-east-1" });
+}
+
+async function requireFreePorts(first: number, count: number): Promise<void> {
+  for (let port = first; port < first + count; port++) {
+    const server = createServer();
+    server.listen(port, HOST);
+    try {
+      await once(server, "listening"); // rejects at "error"
+    } catch {
+      throw new CliError(
+        `Cannot make a cluster: port ${port} is taken by another process. Stop it, or choose with --port where ` +
+          `${count} free ports in a row begin (now ${first} to ${first + count - 1}).`,
+      );
+    }
+    server.close();
+    await once(server, "close");
+  }
 }
 
 /** The nodes in the order of their folders. */

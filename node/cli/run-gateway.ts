@@ -3,6 +3,7 @@ import { type ClusterSecrets } from "../../shared/peer-auth.ts";
 import { type ObjectService } from "../../shared/object-service.ts";
 import { createNodeUpstream, serveGateway } from "../../gateway/serve.ts";
 import { type Upstream } from "../../gateway/platform.ts";
+import { advise } from "./cli-error.ts";
 import { type Credentials } from "./cluster-files.ts";
 
 export interface GatewayOptions {
@@ -42,7 +43,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     upstream,
     host: options.host,
     port: options.port,
-  });
+  }).catch(advise("Stop that process, or choose another port with --port."));
   return {
     url: server.url,
     async stop() {

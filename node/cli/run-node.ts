@@ -17,7 +17,7 @@ import { nodeDigest } from "../runtime/node-digest.ts";
 import { openPeerLink } from "../runtime/peer-link.ts";
 import { systemChance } from "../runtime/system-chance.ts";
 import { systemClock } from "../runtime/system-clock.ts";
-import { CliError } from "./cli-error.ts";
+import { CliError, advise } from "./cli-error.ts";
 import {
   type NodeFile,
   readCredentials,
@@ -51,6 +51,11 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
+const STORE_ADVICE =
+  "If this node runs already, stop it first; if the store is damaged, restore the folder from a backup.";
+const PORT_ADVICE =
+  "Stop that process, or start the node with other addresses (--url, --peer) that it can listen on.";
+
 /** Opened parts and how to close them again, the last one first. */
 class Stops {
   readonly #all: (() => Promise<void>)[] = [];
@@ -80,11 +85,18 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
   const secrets = deriveSecrets(await readSecret(data));
   const { config, listenPort, listenHost, file } = await readConfig(options, secrets);
   const log = jsonLog(options.logLevel, { node: file.id.slice(0, 8) });
-  const store = stops.add(await openLevelStore(join(data, "registers")), (one) => one.close());
+  const store = stops.add(
+    await openLevelStore(join(data, "registers")).catch(advise(STORE_ADVICE)),
+    (one) => one.close(),
+  );
   const { incarnation } = await claimFolder(data, file, store);
   const reserveBytes = options.reserveBytes ?? reserveBytesDefault;
   const blocks = stops.add(
-    await openDiskBlocks({ folder: join(data, "blocks"), reserveBytes, digest: nodeDigest }),
+    await openDiskBlocks({
+      folder: join(data, "blocks"),
+      reserveBytes,
+      digest: nodeDigest,
+    }).catch(advise("Make it a folder that this user can write.")),
     (one) => one.close(),
   );
   const transport = stops.add(
@@ -95,7 +107,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
       secret: secrets.peer,
       protocolVersion: PROTOCOL_VERSION,
       log,
-    }),
+    }).catch(advise(PORT_ADVICE)),
     (one) => one.close(),
   );
   const ports = {
@@ -122,20 +134,24 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
   });
   const at = new URL(config.url);
   const host = options.host ?? at.hostname;
-  stops.add(await startHttpServer({ app, host, port: Number(at.port), log }), (one) => one.close());
-  let gatewayUrl: string | undefined;
-  if (options.gatewayPort !== undefined) {
-    const gateway = await runGateway({
-      host,
-      port: options.gatewayPort,
-      credentials: await readCredentials(data),
-      secrets,
-      nodes: node.object,
-      trustProxy: options.trustProxy,
-    });
-    gatewayUrl = stops.add(gateway, (one) => one.stop()).url;
-  }
+  stops.add(
+    await startHttpServer({ app, host, port: Number(at.port), log }).catch(advise(PORT_ADVICE)),
+    (one) => one.close(),
+  );
+  const gatewayUrl = await openGateway(options, { host, secrets, nodes: node.object }, stops);
   return { node, url: config.url, gatewayUrl, stop: () => stops.run() };
+}
+
+/** The gateway inside this process, if one is wanted; its URL. */
+async function openGateway(
+  { data, gatewayPort, trustProxy }: NodeOptions,
+  around: { host: string; secrets: ClusterSecrets; nodes: RingstowNode["object"] },
+  stops: Stops,
+): Promise<string | undefined> {
+  if (gatewayPort === undefined) return undefined;
+  const credentials = await readCredentials(data);
+  const gateway = await runGateway({ ...around, port: gatewayPort, credentials, trustProxy });
+  return stops.add(gateway, (one) => one.stop()).url;
 }
 
 async function readConfig(

@@ -6,6 +6,7 @@ import { type AddressInfo, type Socket, isIPv6 } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { sourceOf } from "../../shared/body-stream.ts";
+import { RingstowError } from "../../shared/errors.ts";
 import { callHeaderBytesMax, closeGraceMs } from "../../shared/limits.ts";
 import { type ServerBindings } from "../../shared/server-bindings.ts";
 import { type Log } from "../ports.ts";
@@ -123,7 +124,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const reason =
         error.code === "EADDRINUSE" ? "the port is taken by another process" : error.message;
-      reject(new Error(`Cannot listen on ${host}:${port}: ${reason}`, { cause: error }));
+      reject(new RingstowError("Unavailable", `Cannot listen on ${host}:${port}: ${reason}`));
     });
     server.listen(port, host, () => {
       server.removeAllListeners("error");

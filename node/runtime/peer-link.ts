@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { type AddressInfo, type Socket } from "node:net";
 import { type TLSSocket } from "node:tls";
+import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { linksMax } from "../../shared/limits.ts";
 import {
@@ -76,7 +77,14 @@ class PeerLink implements Transport, LinkOwner {
 
   async listen(): Promise<void> {
     this.#server.listen(this.#options.listen);
-    await once(this.#server, "listening"); // rejects at "error"
+    try {
+      await once(this.#server, "listening"); // rejects at "error"
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const reason = code === "EADDRINUSE" ? "the port is taken by another process" : message;
+      const { host, port } = this.#options.listen;
+      throw new RingstowError("Unavailable", `Cannot listen on ${host}:${port}: ${reason}`);
+    }
     this.#server.on("error", (error) => {
       this.log.error("The peer link's listener failed", { error: error.message });
     });

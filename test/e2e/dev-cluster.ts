@@ -159,15 +159,15 @@ export class DevCluster {
       await until(`process ${pid} to be gone`, () => (isAlive(pid) ? undefined : true));
   }
 
-  /** SIGTERM, as Ctrl-C does; resolves with the exit code. */
-  async stop(): Promise<number | null> {
+  /** SIGTERM, or SIGINT as Ctrl-C sends it; resolves with the exit code. */
+  async stop(signal: "SIGTERM" | "SIGINT" = "SIGTERM"): Promise<number | null> {
     for (const { process: child, exited } of this.#restarted.splice(0)) {
       child.kill("SIGTERM");
       await exited;
     }
     const running = this.#running;
     if (!running) return null;
-    running.process.kill("SIGTERM");
+    running.process.kill(signal);
     return running.exited;
   }
 
