@@ -100,7 +100,10 @@ async function measure(
 const small = Buffer.alloc(4096, 7);
 const names = 2000;
 const runId = Math.floor(performance.timeOrigin);
-await measure("warm-up", (n) => call("PUT", `/demo/bench/${n % names}`, small), 3000);
+for (let first = 0; first < names; first += clients) {
+  const some = Array.from({ length: Math.min(clients, names - first) }, (_, i) => first + i);
+  await Promise.all(some.map((n) => call("PUT", `/demo/bench/${n}`, small)));
+}
 await measure("PUT 4 KiB", (n) => call("PUT", `/demo/bench/${n % names}`, small));
 await measure("PUT 4 KiB new", (n) => call("PUT", `/demo/bench/new/${runId}-${n}`, small));
 await measure("GET 4 KiB", (n) => call("GET", `/demo/bench/${n % names}`));
