@@ -162,9 +162,13 @@ function meets({ needs, reads }: Rule, query: Query): boolean {
   );
 }
 
+// Signature V2 in a query (AWS CLI v1 and boto3 presign so unless told otherwise): let through to the check of
+// signatures, which says what to do instead.
+const OLD_SIGNATURE = ["AWSAccessKeyId", "Signature", "Expires"];
+
 /** What every operation may carry: the signature of a presigned URL, and the SDKs' name of the operation. */
 function isCommon(name: string): boolean {
-  return name === "x-id" || /^x-amz-/iu.test(name);
+  return name === "x-id" || /^x-amz-/iu.test(name) || OLD_SIGNATURE.includes(name);
 }
 
 /** bucket undefined: the service itself. key "": the bucket itself. */

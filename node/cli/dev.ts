@@ -219,7 +219,7 @@ rclone:
   rclone ls ringstow:${BUCKET}
 
 curl:
-  curl --aws-sigv4 aws:amz:${region}:s3 --user ${accessKeyId}:${secretAccessKey} -T README.md ${endpoint}/${BUCKET}/readme
+  curl --aws-sigv4 aws:amz:${region}:s3 --user ${accessKeyId}:${secretAccessKey} -H x-amz-content-sha256:UNSIGNED-PAYLOAD -T README.md ${endpoint}/${BUCKET}/readme
   curl --aws-sigv4 aws:amz:${region}:s3 --user ${accessKeyId}:${secretAccessKey} ${endpoint}/${BUCKET}/readme
 
 Nodes:

@@ -44,6 +44,14 @@ describe("errors", () => {
     expect(gateway.store.calls.length).toBe(before);
   });
 
+  test("a URL presigned with signature version 2 is told which version to use", async () => {
+    const gateway = await withBucket();
+    const target = "/photos/a?AWSAccessKeyId=alice&Signature=c2ln&Expires=1795388400";
+    const response = await gateway.send("GET", target, { anonymous: true });
+    expect(response.status).toBe(400);
+    expect(await response.text()).toContain("Please use AWS4-HMAC-SHA256");
+  });
+
   test("an unsigned request is AccessDenied and its body stays unread", async () => {
     const gateway = await withBucket();
     const before = gateway.bodiesRead.length;

@@ -102,6 +102,35 @@ describe("Authenticator", () => {
     expect(await refusal({ ...good, nowMs: NOW + 14 * 60_000 })).toBe("accepted");
   });
 
+  test("takes a request without body and x-amz-content-sha256, as curl before 8 sends it", async () => {
+    // `curl --aws-sigv4 aws:amz:us-east-1:s3 --user a:b`, curl 7.88.1.
+    const curl = new Authenticator({
+      region: "us-east-1",
+      credentials: async () => ({ secretAccessKey: "b", owner: "a" }),
+    });
+    const sent = (more: Record<string, string>) =>
+      curl.authenticate(
+        received({
+          method: "GET",
+          target: "/demo/x",
+          hosts: ["127.0.0.1:34567"],
+          nowMs: Date.UTC(2026, 10, 22, 23, 6, 9),
+          headers: {
+            authorization:
+              "AWS4-HMAC-SHA256 Credential=a/20261122/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=d49d4c3e1e106367ff02e69c910666082e1b84aba7ad4576d02e60fee9ffbb14",
+            "x-amz-date": "20261122T230609Z",
+            ...more,
+          },
+        }),
+      );
+    const hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    expect((await sent({})).payload).toEqual({ type: "sha256", hex });
+    expect((await sent({ "content-length": "0" })).payload).toEqual({ type: "sha256", hex });
+    for (const body of [{ "content-length": "6" }, { "transfer-encoding": "chunked" }]) {
+      await expect(sent(body)).rejects.toMatchObject({ code: "InvalidRequest" });
+    }
+  });
+
   test("names the expected region", async () => {
     const good = await signed(asked);
     const headers = {
