@@ -1,0 +1,81 @@
+// The memory that a cluster takes while large bodies pass through it: bounded by its buffers, not by the bodies.
+import { createHash, randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
+import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { DevCluster, residentBytes } from "./dev-cluster.ts";
+import { MiB } from "./sample-files.ts";
+import { sdkClient } from "./sdk.ts";
+
+const RSS_MAX = 300_000_000;
+const Bucket = "demo";
+let cluster: DevCluster;
+
+beforeAll(async () => {
+  cluster = await DevCluster.start();
+});
+afterAll(() => cluster?.remove());
+
+/** A body that repeats one random megabyte and begins with a number of its own, so that bodies differ. */
+function* pieces(seed: number, piece: Buffer, count: number): Generator<Buffer> {
+  const first = Buffer.from(piece);
+  first.writeUInt32BE(seed);
+  yield first;
+  for (let i = 1; i < count; i++) yield piece;
+}
+
+function peaks(): Record<string, number> {
+  const { nodes, gatewayPid } = cluster.dev;
+  const all = nodes.map(({ id, pid }) => [id.slice(0, 8), pid] as const);
+  return Object.fromEntries(
+    [...all, ["gateway", gatewayPid] as const].map(([name, pid]) => [
+      name,
+      Math.round(residentBytes(pid, true) / MiB),
+    ]),
+  );
+}
+
+test("1 GiB through 8 clients in each direction leaves every process below 300 MB", async () => {
+  const piece = randomBytes(MiB);
+  const count = 128;
+  const seeds = Array.from({ length: 8 }, (_, i) => i);
+  const digestOf = (stream: Iterable<Buffer>): string => {
+    const hash = createHash("sha256");
+    for (const one of stream) hash.update(one);
+    return hash.digest("hex");
+  };
+  const digests = seeds.map((seed) => digestOf(pieces(seed, piece, count)));
+  const clients = seeds.map(() => sdkClient(cluster.dev));
+  console.log("peak RSS at rest, MiB:", peaks());
+  let began = performance.now();
+  await Promise.all(
+    clients.map((s3, i) =>
+      s3.send(
+        new PutObjectCommand({
+          Bucket,
+          Key: `many/${i}`,
+          Body: Readable.from(pieces(i, piece, count)),
+          ContentLength: count * MiB,
+        }),
+      ),
+    ),
+  );
+  console.log(`8 x 128 MiB up: ${seconds(began)} s, peak RSS, MiB:`, peaks());
+  began = performance.now();
+  await Promise.all(
+    clients.map(async (s3, i) => {
+      const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key: `many/${i}` }));
+      const hash = createHash("sha256");
+      for await (const chunk of Body as Readable) hash.update(chunk as Buffer);
+      expect(hash.digest("hex")).toBe(digests[i]);
+    }),
+  );
+  const after = peaks();
+  console.log(`8 x 128 MiB down: ${seconds(began)} s, peak RSS, MiB:`, after);
+  for (const s3 of clients) s3.destroy();
+  for (const [name, peak] of Object.entries(after)) expect(peak * MiB, name).toBeLessThan(RSS_MAX);
+});
+
+function seconds(began: number): string {
+  return ((performance.now() - began) / 1000).toFixed(1);
+}
