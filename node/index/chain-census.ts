@@ -54,7 +54,7 @@ export class ChainCensus {
     return few;
   }
 
-  /** Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, one after the other. */
+  /** Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, and that garbage alone. */
   async visitGarbage(
     slice: Slice,
     wallMs: number,
@@ -64,8 +64,8 @@ export class ChainCensus {
     await this.#walk(slice, (key, value) => {
       if (value.kind !== "object" || due.length >= syncRowsMax) return;
       const { chain } = value;
-      const isDue = chain.garbage.some(({ sinceMs }) => wallMs - sinceMs >= garbageDelayMs);
-      if (isDue) due.push([key, chain]);
+      const garbage = chain.garbage.filter(({ sinceMs }) => wallMs - sinceMs >= garbageDelayMs);
+      if (garbage.length > 0) due.push([key, { ...chain, garbage }]);
     });
     for (const [key, chain] of due) await visit(key, chain);
   }

@@ -3,6 +3,7 @@
 // very same chain means that nothing changes.
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
+import { disownedMax, garbageMax, uploadsMax } from "../../shared/limits.ts";
 import {
   type BlockRef,
   type Entry,
@@ -48,10 +49,8 @@ export function applyToChain(
       return remove(chain, operation.precondition, context);
     case "addPointer":
       return addPointer(chain, operation);
-    case "createUpload": {
-      const upload = { ...operation.upload, initiatedMs: context.wallMs };
-      return step({ ...chain, uploads: [...chain.uploads, upload] }, { type: "upload", upload });
-    }
+    case "createUpload":
+      return createUpload(chain, operation, context);
     case "abortUpload":
       return abortUpload(chain, operation, context);
     case "disown":
@@ -68,6 +67,7 @@ export function applyToChain(
       return update(chain, operation);
     case "release": {
       requireFence(chain, operation.fence);
+      if (operation.entry) requireOwned(chain, operation.entry);
       const written = operation.entry ? withEntry(chain, operation.entry, context) : chain;
       return step(grantNext(written), { type: "done" });
     }
@@ -111,14 +111,18 @@ function commit(
   }
   if (chain.lock) throw new RingstowError("SlowDown", "A native writer holds this object's lock");
   checkPrecondition(present, precondition);
-  for (const block of blocksOf(entry)) {
-    if (chain.disowned.includes(block.id)) throw new RingstowError("BlockDisowned");
-  }
+  requireOwned(chain, entry);
   const next = withEntry(chain, entry, context);
   return step(
     uploadId === undefined ? next : endUpload(next, uploadId, context),
     committed(next.entries[0]!),
   );
+}
+
+function requireOwned(chain: Chain, entry: NewEntry): void {
+  for (const block of blocksOf(entry)) {
+    if (chain.disowned.includes(block.id)) throw new RingstowError("BlockDisowned");
+  }
 }
 
 function committed(entry: Entry): ChainResult {
@@ -130,8 +134,16 @@ function committed(entry: Entry): ChainResult {
   };
 }
 
+/** A chain is one register, written whole: what it must remember is bounded. */
+function requireRoom(chain: Chain): void {
+  if (chain.garbage.length >= garbageMax) {
+    throw new RingstowError("SlowDown", "Too many replaced blocks of one object wait for deletion");
+  }
+}
+
 /** The chain with a new newest entry; the replaced one's blocks become garbage. */
 function withEntry(chain: Chain, entry: NewEntry, context: OperationContext): Chain {
+  requireRoom(chain);
   const present = chain.entries[0];
   const version = chain.version + 1;
   const lastModifiedMs = Math.max(context.wallMs, (present?.lastModifiedMs ?? 0) + 1);
@@ -224,7 +236,9 @@ function disown(chain: Chain, block: BlockId): ChainStep {
     chain.garbage.some((item) => item.kind === "block" && item.block.id === block);
   if (named) return step(chain, { type: "referenced" });
   if (chain.disowned.includes(block)) return step(chain, { type: "disowned" });
-  return step({ ...chain, disowned: [...chain.disowned, block] }, { type: "disowned" });
+  // The oldest marks go: a commit that names a block comes within its request's time, not a thousand orphans later.
+  const disowned = [...chain.disowned, block].slice(-disownedMax);
+  return step({ ...chain, disowned }, { type: "disowned" });
 }
 
 function freed(chain: Chain, operation: Extract<ChainOperation, { type: "freed" }>): ChainStep {
@@ -249,6 +263,20 @@ function freed(chain: Chain, operation: Extract<ChainOperation, { type: "freed" 
 }
 
 // ---------------------------------------------------------------- uploads
+
+function createUpload(
+  chain: Chain,
+  operation: Extract<ChainOperation, { type: "createUpload" }>,
+  context: OperationContext,
+): ChainStep {
+  const there = chain.uploads.find(({ id }) => id === operation.upload.id);
+  if (there) return step(chain, { type: "upload", upload: there });
+  if (chain.uploads.length >= uploadsMax) {
+    throw new RingstowError("SlowDown", "Too many uploads of one object are under way");
+  }
+  const upload = { ...operation.upload, initiatedMs: context.wallMs };
+  return step({ ...chain, uploads: [...chain.uploads, upload] }, { type: "upload", upload });
+}
 
 function abortUpload(
   chain: Chain,

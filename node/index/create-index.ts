@@ -8,7 +8,7 @@ import {
   parseRequestId,
   toHex,
 } from "../../shared/ids.ts";
-import { checkerMs, leaderPatienceMs } from "../../shared/limits.ts";
+import { checkerMs, garbageBatchMax, leaderPatienceMs } from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type NodeConfig } from "../config.ts";
@@ -275,9 +275,13 @@ class IndexModule implements Index {
     const { clock, freeGarbage } = this.#options;
     for (const slice of this.#elections.slicesLed()) {
       if (this.#stopped) return;
-      await this.#census.visitGarbage(slice, clock.wallMs(), (key, chain) =>
-        freeGarbage({ slice, key }, chain),
-      );
+      await this.#census.visitGarbage(slice, clock.wallMs(), async (key, chain) => {
+        // A step frees so many: a name that is replaced often must not gather more than a round frees.
+        for (let at = 0; at < chain.garbage.length && !this.#stopped; at += garbageBatchMax) {
+          const garbage = chain.garbage.slice(at, at + garbageBatchMax);
+          await freeGarbage({ slice, key }, { ...chain, garbage });
+        }
+      });
     }
   }
 

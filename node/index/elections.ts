@@ -12,6 +12,7 @@ import { type Claim, type MemberLink } from "./member-link.ts";
 import { NoEffects } from "./no-effects.ts";
 import { type Replica } from "./replica.ts";
 import { type PrepareReply } from "./replica-replies.ts";
+import { SettledCache } from "./settled-cache.ts";
 import { SliceLeader } from "./slice-leader.ts";
 import { type View, majorityOf } from "./views.ts";
 
@@ -52,6 +53,7 @@ export class Elections {
   /** Campaigns under way, and those that wait for the next batch. */
   readonly #campaigns = new Map<Slice, Campaign>();
   readonly #noEffects: NoEffects;
+  readonly #settled = new SettledCache();
   /** Highest round that refused us. */
   readonly #rounds = new Map<Slice, number>();
   #waiting: Campaign[] = [];
@@ -208,6 +210,7 @@ export class Elections {
       clock,
       log,
       noEffects: this.#noEffects,
+      settled: this.#settled,
       newRequestId,
       faults,
       onMissed,

@@ -25,9 +25,11 @@ export class Leases {
     if (lock && present?.fence !== lock.fence) this.#begin(key, lock.fence, lock.leaseMs);
   }
 
-  /** The holder asked for another full lease. */
+  /** The holder asked for another full lease. A late copy from a holder of before changes nothing. */
   renew(key: string, fence: number, leaseMs: number): void {
-    this.#timers.get(key)?.timer.cancel();
+    const present = this.#timers.get(key);
+    if (present && present.fence !== fence) return;
+    present?.timer.cancel();
     this.#begin(key, fence, leaseMs);
   }
 

@@ -166,7 +166,8 @@ export function needsOpenGate(operation: RegisterOperation): boolean {
     operation.type === "commit" ||
     operation.type === "createUpload" ||
     operation.type === "putPart" ||
-    operation.type === "acquire"
+    operation.type === "acquire" ||
+    (operation.type === "release" && operation.entry !== undefined)
   );
 }
 

@@ -5,12 +5,13 @@
 // that began after the request came.
 import { RingstowError, assert } from "../../shared/errors.ts";
 import { type BucketId, type RequestId, type VoterId } from "../../shared/ids.ts";
-import { queueMax, settledCacheMax } from "../../shared/limits.ts";
+import { leaseRetryMs, queueMax } from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Ballot, NO_VERSION, makeVersion } from "../../shared/versions.ts";
 import { type Clock, type Log } from "../ports.ts";
 import { Gates } from "./gates.ts";
+import { LeaderNames } from "./leader-names.ts";
 import { Leases } from "./leases.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type MemberLink } from "./member-link.ts";
@@ -37,6 +38,7 @@ import {
   bucketOf,
   registerKey,
 } from "./types.ts";
+import { SettledCache, type SettledPart } from "./settled-cache.ts";
 import { SharedRound } from "./shared-round.ts";
 import { type Touched, keptAnswers } from "./touched.ts";
 import { type LeaderRequest, type Verdict, judge } from "./verdict.ts";
@@ -53,6 +55,8 @@ export interface SliceLeaderOptions {
   readonly log: Log;
   /** The node's own: it outlives this leader. */
   readonly noEffects: NoEffects;
+  /** The node's own; a leader without one keeps its own. */
+  readonly settled?: SettledCache | undefined;
   /** A random id for the leader's own operations. */
   readonly newRequestId: () => RequestId;
   readonly faults?: IndexFaults | undefined;
@@ -68,11 +72,11 @@ export class SliceLeader {
   readonly members: readonly VoterId[];
   readonly #options: SliceLeaderOptions;
   readonly #quorum: number;
-  readonly #settled = new Map<string, Touched>();
+  readonly #settled: SettledPart;
   readonly #lines = new Map<string, { tail: Promise<unknown>; length: number }>();
   readonly #gates = new Gates();
   readonly #leases: Leases;
-  #names: Set<string> | undefined;
+  readonly #names: LeaderNames;
   #sequence = 0;
   #deposed = false;
   readonly #confirms = new SharedRound(async () => {
@@ -85,7 +89,8 @@ export class SliceLeader {
     this.ballot = options.ballot;
     this.members = options.members;
     this.#quorum = options.faults?.smallQuorum === true ? 1 : majorityOf(options.members.length);
-    this.#names = options.names && new Set(options.names);
+    this.#settled = (options.settled ?? new SettledCache()).part();
+    this.#names = new LeaderNames(options.names);
     this.#leases = new Leases(options.clock, (key, fence) => this.#expire(key, fence));
   }
 
@@ -97,7 +102,6 @@ export class SliceLeader {
   depose(): void {
     if (this.#deposed) return;
     this.#deposed = true;
-    this.#settled.clear();
     this.#leases.clear();
     this.#options.onDeposed(this);
   }
@@ -127,7 +131,9 @@ export class SliceLeader {
   /** Linearizable read of a register as it is stored. */
   read(key: RegisterKey, withBody: boolean): Promise<StoredRegister> {
     return this.#inLine(key, async () => {
-      const touched = await this.#assure(key, await this.#touch(key));
+      const found = await this.#touch(key);
+      if (found.settled && found.version === NO_VERSION) return this.#readAbsent(key);
+      const touched = await this.#assure(key, found);
       const register = { key, version: touched.version, value: touched.text };
       if (!withBody || !hasInlineBody(touched.state.value)) return register;
       return { ...register, body: await this.#bodyOf(key, touched) };
@@ -135,30 +141,16 @@ export class SliceLeader {
   }
 
   /** Reads the names of a slice too large for the promises, so that new keys need no read any more. */
-  async loadNames(): Promise<void> {
-    const found = new Set<string>();
-    let complete = 0;
-    await Promise.all(
-      this.members.map(async (member) => {
-        let after = "";
-        for (;;) {
-          const page = await this.#options.link.names(member, this, after);
-          if (!page.ok) return;
-          for (const key of page.keys) found.add(key);
-          if (!page.more) break;
-          after = page.keys.at(-1)!;
-        }
-        if (++complete < this.#quorum || this.#names || this.#deposed) return;
-        for (const key of this.#written) found.add(key);
-        this.#names = found;
-      }),
+  loadNames(): Promise<void> {
+    return this.#names.load(
+      this.members,
+      this.#quorum,
+      (member, after) => this.#options.link.names(member, this, after),
+      () => this.#deposed,
     );
   }
 
   // ------------------------------------------------------------------ one operation
-
-  /** Keys written before the names were complete. */
-  readonly #written = new Set<string>();
 
   async #run(key: RegisterKey, request: LeaderRequest, gateOpen: boolean): Promise<RegisterResult> {
     const touched = await this.#touch(key);
@@ -219,13 +211,8 @@ export class SliceLeader {
   /** The newest value of a register; not settled when it comes from an older ballot. */
   async #touch(key: string): Promise<Touched> {
     const settled = this.#settled.get(key);
-    if (settled) {
-      // The map's order is the order of use: the first one is dropped when it is full.
-      this.#settled.delete(key);
-      this.#settled.set(key, settled);
-      return settled;
-    }
-    if (this.#names && !this.#names.has(key)) {
+    if (settled) return settled;
+    if (this.#names.lack(key)) {
       return { version: NO_VERSION, state: NO_STATE, text: "", answeredAt: [], settled: true };
     }
     const newest = await this.#readNewest(key);
@@ -262,8 +249,7 @@ export class SliceLeader {
     const register: StoredRegister = body
       ? { key, version, value: text, body }
       : { key, version, value: text };
-    // Named from now on: the outcome of this write may stay unknown.
-    (this.#names ?? this.#written).add(key);
+    this.#names.add(key);
     this.#settled.delete(key);
     await this.#ask({
       ask: (member) => this.#options.link.accept(member, this, [register]),
@@ -272,15 +258,41 @@ export class SliceLeader {
     const settled: Touched = { version, state, text, answeredAt, settled: true };
     this.#settled.set(key, settled);
     this.#leases.follow(key, state);
-    if (this.#settled.size > settledCacheMax) {
-      this.#settled.delete(this.#settled.keys().next().value!);
-    }
     return settled;
   }
 
-  async #readNewest(key: string): Promise<StoredRegister> {
+  /**
+   * Reads a register that no promise named. READREG is as good as CONFIRM; and where it finds an undecided value of an
+   * older ballot, the absence is written: else that value would be found again by every read, and by a later leader.
+   */
+  async #readAbsent(key: RegisterKey): Promise<StoredRegister> {
+    let answered = false;
+    const newest = await this.#readNewest(key, () => {
+      if (answered) this.#settleAbsent(key);
+    });
+    answered = true;
+    if (newest.version === NO_VERSION) return { key, version: NO_VERSION, value: "" };
+    const { version, text } = await this.#write(key, NO_STATE, undefined, []);
+    return { key, version, value: text };
+  }
+
+  #settleAbsent(key: RegisterKey): void {
+    this.#inLine(key, async () => {
+      const { settled, version } = await this.#touch(key);
+      if (settled && version === NO_VERSION) await this.#write(key, NO_STATE, undefined, []);
+    }).catch((error: unknown) => {
+      this.#options.log.info("Cannot settle an absent register", { key, error: String(error) });
+    });
+  }
+
+  /** @param onFound called for each member that has the register, also for one that answers after the majority. */
+  async #readNewest(key: string, onFound?: () => void): Promise<StoredRegister> {
     const answers = await this.#ask({
-      ask: (member) => this.#options.link.readReg(member, this, [key]),
+      ask: async (member) => {
+        const reply = await this.#options.link.readReg(member, this, [key]);
+        if (reply.ok && reply.registers[0]?.version !== NO_VERSION) onFound?.();
+        return reply;
+      },
     });
     let newest: StoredRegister = { key, version: NO_VERSION };
     for (const { registers } of answers.values()) {
@@ -342,7 +354,9 @@ export class SliceLeader {
   #expire(key: RegisterKey, fence: number): void {
     const requestId = this.#options.newRequestId();
     this.execute(key, { type: "expire", fence }, requestId, undefined).catch((error: unknown) => {
+      if (this.#deposed) return;
       this.#options.log.warn("Cannot end a lease", { key, fence, error: String(error) });
+      this.#leases.renew(key, fence, leaseRetryMs);
     });
   }
 

@@ -44,7 +44,8 @@ export function judge(
   context: Pick<OperationContext, "wallMs">,
 ): Verdict {
   const durable = state.answered.find(([id]) => id === requestId);
-  const known = durable ?? remembered;
+  const known =
+    operation.type === "acquire" && waits(state, requestId) ? undefined : (durable ?? remembered);
   if (known) {
     const [, digest, outcome] = known;
     if (digest !== digestOf(operation)) {
@@ -53,6 +54,10 @@ export function judge(
         type: "answered",
         outcome: refusalOf(new RingstowError("InvalidRequest", reason)),
       };
+    }
+    if (outcome.type === "queued") {
+      const reason = "The place in the lock's queue is given up, or its turn has passed";
+      return { type: "answered", outcome: refusalOf(new RingstowError("FenceTooOld", reason)) };
     }
     return durable ? { type: "answered", outcome } : { type: "noEffect", outcome, final: true };
   }
@@ -67,4 +72,11 @@ export function judge(
     // What may succeed later is no answer that a client relies on.
     return { type: "noEffect", outcome: refusalOf(error), final: !error.retryable };
   }
+}
+
+/** Whether a request holds the chain's lock or waits for it: then the chain says more than its first answer did. */
+function waits({ value }: RegisterState, requestId: RequestId): boolean {
+  if (value?.kind !== "object") return false;
+  const { lock, queue } = value.chain;
+  return lock?.requestId === requestId || queue.some((waiting) => waiting.requestId === requestId);
 }
