@@ -8,6 +8,7 @@ import { createData } from "./data/create-data.ts";
 import { createIndex } from "./index/create-index.ts";
 import { type IndexFaults } from "./index/faults.ts";
 import { type Index } from "./index/types.ts";
+import { createBlockOwners } from "./object/block-owners.ts";
 import { type ObjectModule, createObjectService } from "./object/object-service.ts";
 import { Peers } from "./peers.ts";
 import { type Ports } from "./ports.ts";
@@ -60,13 +61,11 @@ export function composeNode(
     peers,
     route,
     log,
-    owners: {
-      disown: async (owner, block) => {
-        const requestId = parseRequestId(toHex(chance.bytes(16)));
-        const result = await index.execute(owner, { type: "disown", block }, { requestId });
-        return result.type === "referenced" ? "referenced" : "disowned";
-      },
-    },
+    owners: createBlockOwners({
+      self: config.id,
+      index,
+      newRequestId: () => parseRequestId(toHex(chance.bytes(16))),
+    }),
   });
   const object: ObjectModule = createObjectService({
     config,
