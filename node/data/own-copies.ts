@@ -74,11 +74,22 @@ export class OwnCopies {
   /** Deletes files, then rows. Idempotent. */
   async remove(blocks: readonly BlockId[]): Promise<void> {
     for (const block of blocks) {
-      const info = await this.#blocks.stat(block);
-      if (info && (await this.#blocks.delete(block))) this.#onChange(info.size);
+      const bytes = await this.#bytesOf(block);
+      // Also when there seems to be none: another call may have removed it a moment ago, and not durably yet.
+      if (await this.#blocks.delete(block)) this.#onChange(bytes);
     }
     const rows = blocks.filter((block) => this.#staged.find(block) && !this.isLive(block));
     if (rows.length > 0) await this.#staged.forget(rows);
+  }
+
+  /** Of a file that is there; a damaged one tells no size, and must be deleted all the same. */
+  async #bytesOf(block: BlockId): Promise<number> {
+    try {
+      return (await this.#blocks.stat(block))?.size ?? 0;
+    } catch (error) {
+      if (error instanceof RingstowError && error.code === "Corrupt") return 0;
+      throw error;
+    }
   }
 
   /** Ends everything that is being written. */

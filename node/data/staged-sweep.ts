@@ -1,5 +1,6 @@
 // Asks the owners of staged blocks whose lease ended: "referenced" keeps the block, "disowned" deletes it.
 // A block is deleted only after its register wrote down that it will never name it: a commit that comes later fails.
+import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { sweepPageRows } from "../../shared/limits.ts";
 import { type RegisterAddress } from "../index/types.ts";
@@ -51,11 +52,21 @@ async function settleLease(
 ): Promise<void> {
   const { blocks, copies, owners } = deps;
   // A row without a file: the node died between the two, or an upload failed.
-  const exists = (await blocks.stat(block)) !== undefined;
+  const exists = await isThere(blocks, block);
   const answer = exists ? await owners.disown(staged.owner, block) : "disowned";
   // The row is read again: it may be gone, or belong to a newer run by now.
   const now = deps.staged.find(block);
   if (now?.attempt !== staged.attempt || copies.isLive(block)) return;
   if (answer === "referenced") await deps.staged.forget([block]);
   else await copies.remove([block]);
+}
+
+/** A damaged file is there too: its owner decides whether it may go. */
+async function isThere(blocks: BlockFiles, block: BlockId): Promise<boolean> {
+  try {
+    return (await blocks.stat(block)) !== undefined;
+  } catch (error) {
+    if (error instanceof RingstowError && error.code === "Corrupt") return true;
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { OwnCopies } from "../../../node/data/own-copies.ts";
 import { StagedBlocks } from "../../../node/data/staged.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
+import { RingstowError } from "../../../shared/errors.ts";
 import { type BlockId } from "../../../shared/ids.ts";
 import { stagedLeaseMs, sweepMs } from "../../../shared/limits.ts";
 import { type BlockRef } from "../../../shared/records.ts";
@@ -255,4 +256,28 @@ test("stop ends all timers", async () => {
   const { events } = cluster.clock;
   await cluster.clock.runFor(2 * sweepMs);
   expect(cluster.clock.events).toBe(events);
+});
+
+test("OwnCopies.remove deletes a damaged block, and those after it", async () => {
+  const cluster = new DataCluster(1);
+  const node = cluster.nodes[0]!;
+  const staged = new StagedBlocks(node.store, node.clock);
+  const [damaged, whole] = ["b".repeat(32), "c".repeat(32)] as BlockId[];
+  const blocks = {
+    ...node.blocks,
+    stat: (id: BlockId) =>
+      id === damaged ? Promise.reject(new RingstowError("Corrupt")) : node.blocks.stat(id),
+  };
+  const copies = new OwnCopies(blocks, staged, () => {});
+  const run = async (): Promise<void> => {
+    for (const block of [damaged!, whole!]) {
+      const copy = await copies.start(block, OWNER, "1".repeat(32));
+      await copy.write(someBytes(10));
+      await copy.seal();
+    }
+    await copies.remove([damaged!, whole!]);
+    expect(await node.blocks.usage()).toMatchObject({ blocks: 0 });
+    expect(await node.rows()).toEqual([]);
+  };
+  await cluster.clock.settle(run());
 });
