@@ -50,7 +50,7 @@ function refusalOf(what: Unreadable, id: string): Refusal {
 const UNREADABLE = {
   bodyCutOff: "IncompleteBody",
   headersTooLarge: "RequestHeaderSectionTooLarge",
-  headersTooSlow: "RequestTimeout",
+  tooSlow: "RequestTimeout",
   malformed: "InvalidRequest",
 } as const satisfies Record<Unreadable, S3ErrorCode>;
 

@@ -138,6 +138,7 @@ export const avoidMaxMs = 30_000;
 export const clientOrdersMax = 1_000; // clients whose order of nodes a gateway remembers
 export const nodePoolsMax = 1_000; // nodes a gateway keeps connections to
 export const closeGraceMs = 5_000; // a closing server lets requests under way finish for so long
+export const connectionIdleMs = 300_000; // a connection that neither sends nor takes a byte of its request for so long is closed
 
 // Peer link
 export const streamsPerLinkMax = 512; // each may hold a window of bytes on both ends

@@ -7,7 +7,7 @@ import { getRequestListener } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { sourceOf } from "../../shared/body-stream.ts";
 import { RingstowError } from "../../shared/errors.ts";
-import { callHeaderBytesMax, closeGraceMs } from "../../shared/limits.ts";
+import { callHeaderBytesMax, closeGraceMs, connectionIdleMs } from "../../shared/limits.ts";
 import { type ServerBindings } from "../../shared/server-bindings.ts";
 import { type Log } from "../ports.ts";
 import { awaitContinue, bodyOf } from "./http-request-body.ts";
@@ -27,7 +27,11 @@ export interface HttpServerOptions {
   readonly port: number;
   /** What to answer when a request is no HTTP or its body is cut off; else node:http's bare 400. */
   readonly refuse?: ((what: Unreadable) => Refusal) | undefined;
+  /** How long a connection with a request under way may stand still; `connectionIdleMs` unless told. */
+  readonly idleMs?: number | undefined;
   readonly log?: Log | undefined;
+  /** A request under way on which no byte moves for so long is broken off. Default 5 minutes. */
+  readonly idleMs?: number | undefined;
 }
 
 export interface RunningHttpServer {
@@ -40,6 +44,9 @@ export interface RunningHttpServer {
 // Longer than any client keeps an idle connection: a server that closes first races with the next request.
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 30_000;
+// A client that vanished without a word, or stands still, would hold its connection, and an upload its place, for
+// ever. Longer than any work that answers with nothing for a while.
+const IDLE_MS = 300_000;
 
 /** Listens. Rejects with a clear message when the port is taken. */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
@@ -50,6 +57,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     maxHeaderSize: callHeaderBytesMax,
     noDelay: true,
   });
+  server.timeout = options.idleMs ?? IDLE_MS;
   const sockets = new Set<Socket>();
   const underWay = new Set<ServerResponse>();
   let closing = false;
@@ -72,8 +80,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     awaitContinue(incoming, outgoing);
     accept(incoming, outgoing);
   });
-  if (options.refuse) refuseUnreadable(server, underWay, options.refuse);
+  server.timeout = options.idleMs ?? connectionIdleMs;
+  refuseUnreadable(server, underWay, options.refuse);
   await listen(server, options.host, options.port);
+  // Such as too many open files at an accept: without a listener it would end the process.
+  server.on("error", (error) => options.log?.error("The HTTP listener failed", { error }));
   const close = (): Promise<void> => {
     closing = true;
     const busy = new Set<Socket>();

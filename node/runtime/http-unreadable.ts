@@ -1,9 +1,10 @@
-// Answers what node:http cannot read as a request, or cannot read to its end, in the app's own words.
+// Answers what node:http cannot read as a request, or cannot read to its end, in the app's own words, and ends
+// connections that stand still.
 import { type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import { type Socket } from "node:net";
 
 /** What is wrong with the bytes of a connection. */
-export type Unreadable = "bodyCutOff" | "headersTooLarge" | "headersTooSlow" | "malformed";
+export type Unreadable = "bodyCutOff" | "headersTooLarge" | "tooSlow" | "malformed";
 
 export interface Refusal {
   readonly status: number;
@@ -14,33 +15,36 @@ export interface Refusal {
 const UNREADABLE: Readonly<Record<string, Unreadable>> = {
   HPE_INVALID_EOF_STATE: "bodyCutOff",
   HPE_HEADER_OVERFLOW: "headersTooLarge",
-  ERR_HTTP_REQUEST_TIMEOUT: "headersTooSlow",
+  ERR_HTTP_REQUEST_TIMEOUT: "tooSlow",
 };
 
 /**
- * Sends `refuse`'s answer and closes the connection. Nothing is sent where an answer has begun already: its client
- * would take it for a part of that one.
+ * Sends `refuse`'s answer (without `refuse`: none) and closes the connection. Nothing is sent where an answer has
+ * begun already: its client would take it for a part of that one.
  */
 export function refuseUnreadable(
   server: Server,
   underWay: ReadonlySet<ServerResponse>,
-  refuse: (what: Unreadable) => Refusal,
+  refuse: ((what: Unreadable) => Refusal) | undefined,
 ): void {
-  server.on("clientError", (error: NodeJS.ErrnoException, stream) => {
-    const socket = stream as Socket;
+  const end = (socket: Socket, what: Unreadable): void => {
     const begun = [...underWay].some(
       (outgoing) => outgoing.socket === socket && outgoing.headersSent,
     );
-    if (socket.writable && !begun && error.code !== "ECONNRESET") {
-      const { status, headers, body } = refuse(UNREADABLE[error.code ?? ""] ?? "malformed");
-      const all = {
-        ...headers,
-        "content-length": String(Buffer.byteLength(body)),
-        connection: "close",
-      };
-      const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-      socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`);
-    }
-    socket.destroy(error);
+    if (socket.writable && !begun && refuse) socket.write(textOf(refuse(what)));
+    socket.destroy();
+  };
+  // Neither side has sent or taken a byte for `server.timeout`.
+  server.on("timeout", (socket) => end(socket, "tooSlow"));
+  if (!refuse) return; // then node:http answers the rest itself
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    end(socket as Socket, UNREADABLE[error.code ?? ""] ?? "malformed");
   });
+}
+
+function textOf({ status, headers, body }: Refusal): string {
+  const length = String(Buffer.byteLength(body));
+  const all = { ...headers, "content-length": length, connection: "close" };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`;
 }

@@ -216,3 +216,22 @@ test("close() lets a request under way finish and ends idle connections", async 
   await busy.closed;
   expect(busy.text()).toContain("done");
 });
+
+test("a request that stands still is answered by refuse and closed; one that is no HTTP, too", async () => {
+  const app: App = new Hono();
+  app.put("/x", async (c) => c.text(String(await sizeOf(c.env.requestBody!()))));
+  app.onError((_, c) => c.text("cut off"));
+  const refuse = (what: string) => ({ status: 400, headers: { "x-what": what }, body: "<no/>" });
+  server = await startHttpServer({ app, host: "127.0.0.1", port: 0, idleMs: 200, refuse });
+  for (const [sent, what] of [
+    [`${head(100)}half`, "tooSlow"],
+    ["no request\r\n\r\n", "malformed"],
+  ] as const) {
+    const { socket, text, closed } = await dial(server.url);
+    socket.write(sent);
+    await closed;
+    expect(text()).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/u);
+    expect(text()).toContain(`x-what: ${what}\r\n`);
+    expect(text()).toMatch(/content-length: 5\r\n.*\r\n\r\n<no\/>$/su);
+  }
+});
