@@ -256,6 +256,25 @@ describe("leases", () => {
     await bench.do(leader, "a", bench.put("e"));
   });
 
+  test("a release brings its own inline body, other operations leave the body alone", async () => {
+    const leader = await bench.elect(0, 1);
+    const key = bench.key("a");
+    const bodyOf = async () => (await bench.run(leader.read(key, true))).body;
+    await bench.do(leader, "a", bench.put("e"));
+    const held = await fence(leader, "a");
+    expect(await bodyOf()).toEqual(new TextEncoder().encode("a"));
+    const entry = {
+      headers: {},
+      metadata: {},
+      size: 1,
+      etag: "n",
+      body: { kind: "inline" },
+    } as const;
+    const release = { type: "release", fence: held, entry } as const;
+    await bench.run(leader.execute(key, release, bench.requestId(), Uint8Array.of(9)));
+    expect(await bodyOf()).toEqual(Uint8Array.of(9));
+  });
+
   test("a lease whose end was refused is ended later", async () => {
     const leader = await bench.elect(0, 1);
     await fence(leader, "a");
