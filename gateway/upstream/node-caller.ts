@@ -11,6 +11,9 @@ import {
 import { type ByteStream } from "../../shared/object-service.ts";
 import { type HttpCall, HttpCallError, type HttpCaller, type HttpReply } from "./http-caller.ts";
 
+// Below the server's: the client closes idle connections first.
+const idleConnectionMs = 20_000;
+
 export class NodeCaller implements HttpCaller {
   readonly #pools = new Map<string, Pool>();
   #closed = false;
@@ -53,7 +56,8 @@ export class NodeCaller implements HttpCaller {
       connections: null,
       pipelining: 1,
       connect: { timeout: connectTimeoutMs },
-      keepAliveTimeout: 20_000, // below the server's: the client closes idle connections first
+      keepAliveTimeout: idleConnectionMs,
+      keepAliveMaxTimeout: idleConnectionMs, // else the server's Keep-Alive header would stretch it
       maxHeaderSize: callHeaderBytesMax,
     });
     if (this.#pools.size >= nodePoolsMax) this.#dropOldest();
