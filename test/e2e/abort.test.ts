@@ -93,7 +93,7 @@ async function use(): Promise<Use> {
   };
 }
 
-/** Waits until every process has about as many descriptors as before; pooled connections may come and go. */
+/** Waits until every process has about as many descriptors as before: pools keep idle connections for 20 s. */
 async function descriptorsReturn(before: Use): Promise<Use> {
   let now = await use();
   await until("the descriptors to return", async () => {
@@ -120,8 +120,9 @@ test("1,000 clients gone in the middle of a download leave nothing behind", asyn
       `  descriptors ${before.descriptors.join(" ")} -> ${after.descriptors.join(" ")}\n` +
       `  resident MiB ${before.residentMiB.join(" ")} -> ${after.residentMiB.join(" ")}`,
   );
+  // Memory comes and goes with the garbage collector; 128 KiB kept of each download would be 125 MiB.
   for (const [i, mebibytes] of after.residentMiB.entries())
-    expect(mebibytes).toBeLessThan(before.residentMiB[i]! + 50);
+    expect(mebibytes).toBeLessThan(before.residentMiB[i]! + 100);
   const { Body } = await s3.send(new GetObjectCommand({ Bucket: "demo", Key: "large" }));
   expect(Buffer.from(await Body!.transformToByteArray()).equals(body)).toBe(true);
 });
