@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ClientProgram, type Outcome, describeClient } from "./client-program.ts";
 import { DevCluster } from "./dev-cluster.ts";
+import { expectSmallProcesses } from "./peak-memory.ts";
 import { MiB, randomFile, readTree, sha256Of, writeTree } from "./sample-files.ts";
 
 describeClient("aws", () => {
@@ -58,6 +59,7 @@ describeClient("aws", () => {
     await timed("cp 1 GiB up", "s3", "cp", "--no-progress", from, "s3://demo/big");
     await timed("cp 1 GiB down", "s3", "cp", "--no-progress", "s3://demo/big", to);
     expect(await sha256Of(to)).toBe(digest);
+    expectSmallProcesses("after 1 GiB up and down", cluster.dev);
     const head = await api("head-object", "--bucket", "demo", "--key", "big");
     expect(head).toMatchObject({ ContentLength: 1024 * MiB });
     expect(head["ETag"]).toMatch(/^"[0-9a-f]{32}-128"$/u);

@@ -1,6 +1,6 @@
 // S3 clients that users have on their machines, run as they would run them: by name from PATH, in an environment and
 // a home folder of their own, so that neither this machine's settings nor its credentials leak in.
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -44,11 +44,12 @@ export interface Outcome {
   readonly seconds: number;
 }
 
-/** A program with its own home below the temporary folder; remove() deletes it with everything made there. */
+/** A program with its own home below the temporary folder. */
 export class ClientProgram {
   readonly home: string;
   readonly #file: string;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #running = new Set<ChildProcess>();
 
   constructor(name: string, env: Readonly<Record<string, string>> = {}) {
     const file = findProgram(name);
@@ -75,6 +76,8 @@ export class ClientProgram {
     const began = performance.now();
     return new Promise((resolve, reject) => {
       const child = spawn(this.#file, args, { cwd: this.home, env: this.#env });
+      this.#running.add(child);
+      child.once("exit", () => this.#running.delete(child));
       const out: Buffer[] = [];
       const err: Buffer[] = [];
       child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
@@ -101,7 +104,9 @@ export class ClientProgram {
     return outcome;
   }
 
+  /** Ends what a failed test left running, and deletes the home. */
   remove(): void {
+    for (const child of this.#running) child.kill("SIGKILL");
     rmSync(this.home, { recursive: true, force: true });
   }
 }
