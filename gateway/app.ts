@@ -101,7 +101,7 @@ class Gateway {
         domain: this.#domain,
       });
       const { auth, target } = await this.#authenticate(c, raw, asked, hosts);
-      if (route.bucket !== "" && !isBucketName(route.bucket)) {
+      if (route.operation !== "ListBuckets" && !isBucketName(route.bucket)) {
         throw new S3Error("InvalidBucketName", undefined, { BucketName: route.bucket });
       }
       checkKey(route.key);

@@ -100,5 +100,8 @@ describe("buckets", () => {
     for (const name of ["ab", "Photos", "a..b", "192.168.0.1", "xn--x", "a".repeat(64), "-ab"]) {
       expect(await code(await gateway.send("PUT", `/${name}`)), name).toBe("InvalidBucketName");
     }
+    // The empty name between two slashes.
+    for (const path of ["//", "//key"])
+      expect(await code(await gateway.send("PUT", path)), path).toBe("InvalidBucketName");
   });
 });
