@@ -30,8 +30,6 @@ export interface HttpServerOptions {
   /** How long a connection with a request under way may stand still; `connectionIdleMs` unless told. */
   readonly idleMs?: number | undefined;
   readonly log?: Log | undefined;
-  /** A request under way on which no byte moves for so long is broken off. Default 5 minutes. */
-  readonly idleMs?: number | undefined;
 }
 
 export interface RunningHttpServer {
@@ -44,9 +42,6 @@ export interface RunningHttpServer {
 // Longer than any client keeps an idle connection: a server that closes first races with the next request.
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 30_000;
-// A client that vanished without a word, or stands still, would hold its connection, and an upload its place, for
-// ever. Longer than any work that answers with nothing for a while.
-const IDLE_MS = 300_000;
 
 /** Listens. Rejects with a clear message when the port is taken. */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
@@ -57,7 +52,6 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     maxHeaderSize: callHeaderBytesMax,
     noDelay: true,
   });
-  server.timeout = options.idleMs ?? IDLE_MS;
   const sockets = new Set<Socket>();
   const underWay = new Set<ServerResponse>();
   let closing = false;
