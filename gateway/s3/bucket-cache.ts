@@ -11,7 +11,9 @@ export class BucketCache {
 
   get(name: string, nowMs: number): Bucket | undefined {
     const record = this.#records.get(name);
-    return record !== undefined && nowMs < record.untilMs ? record.bucket : undefined;
+    // The clock may be set back: a record is never kept longer for that.
+    const leftMs = record === undefined ? 0 : record.untilMs - nowMs;
+    return leftMs > 0 && leftMs <= bucketCacheMs ? record?.bucket : undefined;
   }
 
   set(bucket: Bucket, nowMs: number): void {

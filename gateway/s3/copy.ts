@@ -84,6 +84,19 @@ export async function uploadPartCopy(call: Call): Promise<Response> {
   const requestId = call.requestId();
   const work = call.inBucket(async ({ bucket, service }): Promise<XmlContent> => {
     const found = await readSource(call, source, range);
+    // A GET cuts a range at the object's end; a part that is shorter than asked for would be a silent loss.
+    if (range && found.to <= range.to) {
+      await releaseStream(found.body);
+      const size = found.entry.size;
+      throw new S3Error(
+        "InvalidArgument",
+        `Range specified is not valid for source object of size: ${size}`,
+        {
+          ArgumentName: "x-amz-copy-source-range",
+          ArgumentValue: `bytes=${range.from}-${range.to}`,
+        },
+      );
+    }
     const result = await passOn(found, () =>
       service.putPart(
         {
@@ -135,11 +148,11 @@ function replacedDescription(call: Call, source: CopySource): Described | undefi
   return undefined;
 }
 
-function sourceRange(call: Call): RangeRequest | undefined {
+function sourceRange(call: Call): { from: number; to: number } | undefined {
   const header = call.headers.get("x-amz-copy-source-range");
   if (header === null) return undefined;
   const range = parseRange(header);
-  if (range && "from" in range && range.to !== undefined) return range;
+  if (range && "from" in range && range.to !== undefined) return { from: range.from, to: range.to };
   throw new S3Error("InvalidArgument", "The x-amz-copy-source-range must be bytes=first-last", {
     ArgumentName: "x-amz-copy-source-range",
     ArgumentValue: header,

@@ -93,6 +93,9 @@ describe("buckets", () => {
     await gateway.send("GET", "/photos/none");
     await gateway.send("GET", "/photos/none");
     expect(lookups()).toBe(1);
+    gateway.nowMs -= 60_000;
+    await gateway.send("GET", "/photos/none");
+    expect(lookups()).toBe(2);
   });
 
   test("impossible bucket names are InvalidBucketName", async () => {
