@@ -29,6 +29,8 @@ export interface HttpServerOptions {
   readonly refuse?: ((what: Unreadable) => Refusal) | undefined;
   /** How long a connection with a request under way may stand still; `connectionIdleMs` unless told. */
   readonly idleMs?: number | undefined;
+  /** How long a connection may wait for its next request. Default 75 s. */
+  readonly keepAliveMs?: number | undefined;
   readonly log?: Log | undefined;
 }
 
@@ -46,7 +48,7 @@ const HEADERS_MS = 30_000;
 /** Listens. Rejects with a clear message when the port is taken. */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
   const server = createServer({
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: options.keepAliveMs ?? KEEP_ALIVE_MS,
     headersTimeout: HEADERS_MS,
     requestTimeout: 0, // a body of 5 GiB may take hours
     maxHeaderSize: callHeaderBytesMax,

@@ -34,8 +34,12 @@ export function refuseUnreadable(
     if (socket.writable && !begun && refuse) socket.write(textOf(refuse(what)));
     socket.destroy();
   };
-  // Neither side has sent or taken a byte for `server.timeout`.
-  server.on("timeout", (socket) => end(socket, "tooSlow"));
+  // Neither side has sent or taken a byte for `server.timeout`; or a connection without a request is over its
+  // keep-alive time, where an answer would be taken for that of the next request.
+  server.on("timeout", (socket) => {
+    if ([...underWay].some((outgoing) => outgoing.socket === socket)) end(socket, "tooSlow");
+    else socket.destroy();
+  });
   if (!refuse) return; // then node:http answers the rest itself
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     end(socket as Socket, UNREADABLE[error.code ?? ""] ?? "malformed");

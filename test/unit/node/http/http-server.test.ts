@@ -235,3 +235,14 @@ test("a request that stands still is answered by refuse and closed; one that is 
     expect(text()).toMatch(/content-length: 5\r\n.*\r\n\r\n<no\/>$/su);
   }
 });
+
+test("a connection that waits for its next request too long is closed without a word", async () => {
+  const app: App = new Hono();
+  app.get("/x", (c) => c.text("hello"));
+  const refuse = () => ({ status: 400, headers: {}, body: "<no/>" });
+  server = await startHttpServer({ app, host: "127.0.0.1", port: 0, keepAliveMs: 50, refuse });
+  const { socket, text, closed } = await dial(server.url);
+  socket.write("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  await closed;
+  expect(text()).toMatch(/hello$/u);
+});
