@@ -1,6 +1,7 @@
 // `ringstow init`: makes a new cluster, one data folder a node, with ids spread evenly over the ring.
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Genesis } from "../../shared/genesis.ts";
 import { parseFolderId } from "../../shared/ids.ts";
@@ -92,9 +93,13 @@ async function requireEmpty(folder: string): Promise<void> {
     );
   }
   const names = await readdir(folder);
-  if (names.includes("genesis.json") || names.some((name) => name.startsWith("node-"))) {
+  const nodes = names.filter((name) => /^node-\d+$/u.test(name));
+  // An init that was cut off leaves folders in which no node has ever started: they hold nothing.
+  const began = nodes.some((name) => existsSync(join(folder, name, "registers")));
+  if (names.includes("genesis.json") || began) {
     throw new CliError(
       `Cannot make a cluster in ${folder}: one is there already. Choose another folder with --data.`,
     );
   }
+  for (const name of nodes) await rm(join(folder, name), { recursive: true });
 }
