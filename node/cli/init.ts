@@ -1,7 +1,6 @@
 // `ringstow init`: makes a new cluster, one data folder a node, with ids spread evenly over the ring.
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Genesis } from "../../shared/genesis.ts";
 import { parseFolderId } from "../../shared/ids.ts";
@@ -94,12 +93,22 @@ async function requireEmpty(folder: string): Promise<void> {
   }
   const names = await readdir(folder);
   const nodes = names.filter((name) => /^node-\d+$/u.test(name));
-  // An init that was cut off leaves folders in which no node has ever started: they hold nothing.
-  const began = nodes.some((name) => existsSync(join(folder, name, "registers")));
-  if (names.includes("genesis.json") || began) {
+  // An init that was cut off leaves folders in which no node has ever started: they hold nothing. Any other file in
+  // them is a node's, or has nothing to do with us.
+  const contents = await Promise.all(nodes.map((name) => namesIn(join(folder, name))));
+  const foreign = contents.flat().some((name) => !MADE_HERE.test(name));
+  if (names.includes("genesis.json") || foreign) {
     throw new CliError(
       `Cannot make a cluster in ${folder}: one is there already. Choose another folder with --data.`,
     );
   }
   for (const name of nodes) await rm(join(folder, name), { recursive: true });
+}
+
+/** The files that initCluster makes for a node, and what writeDurably writes first. */
+const MADE_HERE = /^(?:cluster\.secret|credentials\.json|node\.json|genesis\.json)(?:\.new)?$/u;
+
+/** Names in a folder; what is no folder counts as holding itself. */
+async function namesIn(path: string): Promise<readonly string[]> {
+  return (await stat(path)).isDirectory() ? readdir(path) : [path];
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -61,6 +61,15 @@ describe("initCluster", () => {
       "one is there already",
     );
   });
+});
+
+test("initCluster touches no folder of somebody else's that is called like a node's", async () => {
+  mkdirSync(join(data, "node-22"));
+  writeFileSync(join(data, "node-22/README.md"), "a Node.js release");
+  await expect(initCluster({ data, nodes, region: "us-east-1" })).rejects.toThrow(
+    "Choose another folder",
+  );
+  expect(existsSync(join(data, "node-22/README.md"))).toBe(true);
 });
 
 test("readGenesis refuses a file with one changed character", async () => {
