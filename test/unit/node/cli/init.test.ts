@@ -75,7 +75,6 @@ test("initCluster touches no folder of somebody else's that is called like a nod
 test("readGenesis refuses a file with one changed character", async () => {
   const genesis = await initCluster({ data, nodes, region: "us-east-1" });
   const path = join(data, "genesis.json");
-  const { writeFileSync } = await import("node:fs");
   writeFileSync(path, readFileSync(path, "utf8").replace(genesis.clusterId, `${"0".repeat(31)}1`));
   await expect(readGenesis(data)).rejects.toThrow("checksum");
 });
