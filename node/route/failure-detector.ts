@@ -137,7 +137,7 @@ export class FailureDetector {
     if (!now || !isLive(now) || now.incarnation !== row.incarnation) return;
     const refused = first === "unreachable" && outcomes.every((each) => each === "unreachable");
     if (now.state === "alive") {
-      log.warn("Member is suspected", { id: row.id, incarnation: row.incarnation, refused });
+      log.info("Member is suspected", { id: row.id, incarnation: row.incarnation, refused });
       membership.commit(membership.table.declare(row.id, "suspect", clock.wallMs()));
     }
     this.watch(row.id, refused ? suspectRefusedMs : suspectMs);

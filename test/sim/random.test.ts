@@ -32,7 +32,7 @@ for (const [i, seed] of fresh.entries()) {
 async function check(seed: number): Promise<void> {
   const report = await simulate({ seed });
   expect(report.violations, describePlan(report)).toEqual([]);
-  expect(report.counts["get ok"], describePlan(report)).toBeGreaterThan(10);
+  expect(report.counts["get ok"], describePlan(report)).toBeGreaterThan(5);
 }
 
 test("simulate gives one seed one schedule, and another seed another one", async () => {
