@@ -20,13 +20,12 @@ import {
 } from "../../../node/index/types.ts";
 import { Peers } from "../../../node/peers.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
-import { openMemoryStore, type MemoryDisk } from "../../../node/runtime/memory-store.ts";
+import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { MemoryNetwork, type Policy } from "../../../node/runtime/memory-network.ts";
 import { nodeDigest } from "../../../node/runtime/node-digest.ts";
 import { type Member, type MemberState, type Route } from "../../../node/route/types.ts";
 import { SeededChance } from "../../sim/seeded-chance.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
-import { makeDisk } from "./make-disk.ts";
 
 export const BUCKET = "00000000000000000000000000000abc" as BucketId;
 
@@ -80,7 +79,7 @@ export class IndexCluster {
     };
     for (const id of ids) this.#states.set(id, "alive");
     this.genesis.nodes.forEach(({ id, folder, peerAddress }) => {
-      const disk = makeDisk();
+      const disk = new MemoryDisk();
       const index = this.#build(id, folder, peerAddress, disk);
       this.nodes.push({ id, folder, address: peerAddress, disk, index });
     });
