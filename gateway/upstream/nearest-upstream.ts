@@ -1,5 +1,5 @@
-// The nodes as one ObjectService a client: the nearest live node is called, then the next (architecture.md,
-// section 3). Invariants: what may be repeated is repeated with the same request id; an upload is never sent twice
+// The nodes as one ObjectService a client: the nearest live node is called, then the next.
+// Invariants: what may be repeated is repeated with the same request id; an upload is never sent twice
 // unless all of it is held or none of it was taken; a download goes on only with the same version of the object.
 import { callReplyBytesMax } from "../../shared/limits.ts";
 import {

@@ -1,4 +1,4 @@
-// Reads without a leader (design: section 2, rule 6): a majority of the view that agrees on a version answers at once.
+// Reads without a leader: a majority of the view that agrees on a version answers at once.
 // The rule: all of them active in the same epoch e, the same version, and that version written in e (or never
 // written); or all members with the same version of any epoch. Everything else is for the leader.
 import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";

@@ -231,7 +231,7 @@ export class Replica {
   }
 
   /**
-   * Anti-entropy: takes what is newer and not below the promise (protocol.md section 2, SYNC). Never an ACK.
+   * Anti-entropy: takes what is newer and not below the promise. Never an ACK.
    * @returns keys whose newer version the promise forbids: only the leader can settle them.
    */
   async sync(slice: Slice, epoch: number, registers: readonly StoredRegister[]): Promise<string[]> {

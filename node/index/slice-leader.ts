@@ -1,5 +1,5 @@
 // The leader of one slice under one ballot: runs operations on registers, one at a time each, and decides them with a
-// majority (design: section 2, rules 1-6).
+// majority.
 // Invariants: an answer depends only on a value that a majority acknowledged under this ballot; a value of an older
 // ballot is written again under this one before it is told; an answer without a write is given after a CONFIRM round
 // that began after the request came.

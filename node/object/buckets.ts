@@ -1,5 +1,5 @@
 // Buckets: records in the system bucket. A bucket's id is random per creation, so nothing of a deleted bucket can
-// come back under its name. DeleteBucket closes the bucket's gates before it looks (protocol.md section 3): what it
+// come back under its name. DeleteBucket closes the bucket's gates before it looks: what it
 // does not find then cannot appear any more.
 import { RingstowError, assert } from "../../shared/errors.ts";
 import { type RequestId, type UploadId, parseBucketId } from "../../shared/ids.ts";

@@ -1,4 +1,4 @@
-// Calls of the index module: replicated registers in views (design: ballots and versions as in shared/versions.ts).
+// Calls of the index module: replicated registers in views (ballots and versions: shared/versions.ts).
 // A register crosses the wire as its stored text, so that replicas never decode what they only keep.
 import * as z from "zod/mini";
 import { type RequestId } from "../ids.ts";

@@ -1,5 +1,5 @@
 // Counts cluster round trips by time: every message takes the same delay and disks take none, so an operation's
-// virtual duration over twice the delay is its number of round trips (architecture.md, section 4).
+// virtual duration over twice the delay is its number of round trips.
 import { expect, test } from "vitest";
 import { Client } from "./client.ts";
 import { History } from "./history.ts";

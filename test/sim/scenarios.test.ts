@@ -1,4 +1,4 @@
-// Directed schedules: the ones that protocols of this kind get wrong (protocol.md, section 7).
+// Directed schedules: the ones that protocols of this kind get wrong.
 import { expect, test } from "vitest";
 import { etagOf, makeBody, streamOf } from "./bodies.ts";
 import { type Client } from "./client.ts";

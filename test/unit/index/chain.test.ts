@@ -1,4 +1,4 @@
-// Every chain operation as a pure function (design: section 3).
+// Every chain operation as a pure function.
 import { describe, expect, test } from "vitest";
 import { EMPTY_CHAIN, applyToChain, isSpent } from "../../../node/index/chain.ts";
 import { type Chain, type ChainOperation, type ChainResult } from "../../../node/index/types.ts";

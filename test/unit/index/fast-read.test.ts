@@ -1,4 +1,4 @@
-// The rule of reads without a leader (design: section 2, rule 6), as a table and over members that answer or not.
+// The rule of reads without a leader, as a table and over members that answer or not.
 import { describe, expect, test } from "vitest";
 import { fastRead, mayAnswer, readOrder } from "../../../node/index/fast-read.ts";
 import { type MemberLink } from "../../../node/index/member-link.ts";

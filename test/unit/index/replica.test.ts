@@ -1,4 +1,4 @@
-// The acceptor's rules one by one (design: section 2), and what the disk must hold before each answer.
+// The acceptor's rules one by one, and what the disk must hold before each answer.
 import { beforeEach, describe, expect, test } from "vitest";
 import { type IndexFaults } from "../../../node/index/faults.ts";
 import { Replica } from "../../../node/index/replica.ts";

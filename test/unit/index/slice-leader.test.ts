@@ -1,4 +1,4 @@
-// A leader's rules (design: section 2, rules 1-5 and 8, section 3 leases and gates) over three real replicas.
+// A leader's rules (first touch, confirmation, leases, gates) over three real replicas.
 import { beforeEach, describe, expect, test } from "vitest";
 import { LeaderNames } from "../../../node/index/leader-names.ts";
 import { NotLeader } from "../../../node/index/quorum.ts";
