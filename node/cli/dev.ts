@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
@@ -27,13 +28,14 @@ export interface DevOptions {
   readonly data: string;
   /** Nodes of a new cluster; an existing one keeps its number. */
   readonly nodes: number | undefined;
-  /** The gateway's port; a new cluster's nodes take the ports above it. */
-  readonly port: number;
+  /** The gateway's port, else the one of the last start; a new cluster's nodes take the ports above it. */
+  readonly port: number | undefined;
 }
 
 export const BUCKET = "demo";
 const HOST = "127.0.0.1";
 const NODES_DEFAULT = 5;
+const PORT_DEFAULT = 9000;
 const stopGraceMs = 10_000;
 
 interface DevNode {
@@ -45,7 +47,8 @@ interface DevNode {
 
 export async function runDev(options: DevOptions): Promise<void> {
   const data = resolve(options.data);
-  const genesis = await openCluster(data, options);
+  const port = options.port ?? (await lastPort(data)) ?? PORT_DEFAULT;
+  const genesis = await openCluster(data, options.nodes, port);
   const credentials = await readCredentials(data);
   await readSecret(data);
   const folders = await foldersOf(data, genesis);
@@ -86,12 +89,12 @@ export async function runDev(options: DevOptions): Promise<void> {
     const nodes = folders.map(({ id, url, folder }, i): DevNode => {
       return { id, url, pid: children[i]!.process.pid!, dataDir: folder };
     });
-    const args = ["gateway", "--data", data, "--host", HOST, "--port", String(options.port)];
+    const args = ["gateway", "--data", data, "--host", HOST, "--port", String(port)];
     const gateway = start("gateway", args, `npm run ringstow -- ${args.join(" ")}`);
     await gateway.ready;
     for (const child of children) child.showOutput();
     await makeBucket(data, credentials, nodes);
-    const endpoint = `http://${HOST}:${options.port}`;
+    const endpoint = `http://${HOST}:${port}`;
     await announce(data, endpoint, credentials, nodes, gateway.process.pid!);
   } catch (error) {
     await stopAll();
@@ -106,25 +109,38 @@ async function ended(child: Child): Promise<void> {
   clearTimeout(timer);
 }
 
-async function openCluster(data: string, options: DevOptions): Promise<Genesis> {
+/** The gateway's port at the last start, if there was one. */
+async function lastPort(data: string): Promise<number | undefined> {
+  const path = join(data, "dev.json");
+  if (!existsSync(path)) return undefined;
+  const text = await readFile(path, "utf8");
+  const port = Number(/"endpoint": "http:\/\/[^"]+:(\d+)"/u.exec(text)?.[1]);
+  return port > 0 ? port : undefined;
+}
+
+async function openCluster(
+  data: string,
+  wanted: number | undefined,
+  port: number,
+): Promise<Genesis> {
   if (existsSync(join(data, "genesis.json"))) {
     const genesis = await readGenesis(data);
-    if (options.nodes !== undefined && options.nodes !== genesis.nodes.length) {
+    if (wanted !== undefined && wanted !== genesis.nodes.length) {
       throw new CliError(
-        `Cannot start ${options.nodes} nodes: the cluster in ${data} has ${genesis.nodes.length}. ` +
+        `Cannot start ${wanted} nodes: the cluster in ${data} has ${genesis.nodes.length}. ` +
           "Leave --nodes out, or choose another folder with --data.",
       );
     }
     return genesis;
   }
-  const count = options.nodes ?? NODES_DEFAULT;
+  const count = wanted ?? NODES_DEFAULT;
   const nodes = Array.from({ length: count }, (_, i) => ({
-    url: `http://${HOST}:${options.port + 1 + i}`,
-    peerAddress: `${HOST}:${options.port + 1 + count + i}`,
+    url: `http://${HOST}:${port + 1 + i}`,
+    peerAddress: `${HOST}:${port + 1 + count + i}`,
     zone: "local",
   }));
   // Before anything is made: the nodes keep these ports for ever.
-  await requireFreePorts(options.port, 1 + 2 * count);
+  await requireFreePorts(port, 1 + 2 * count);
   return initCluster({ data, nodes, region: "us-east-1" });
 }
 

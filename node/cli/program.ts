@@ -36,12 +36,11 @@ program
   )
   .option(
     "--port <P>",
-    "port of the gateway; nodes of a new cluster take the ports above",
+    "port of the gateway (default: as last time, at first 9000); nodes of a new cluster take the ports above",
     whole(1, 65_400),
-    9000,
   )
   .option("--data <DIR>", "folder of all data", ".ringstow")
-  .action(async (options: { nodes?: number; port: number; data: string }) => {
+  .action(async (options: { nodes?: number; port?: number; data: string }) => {
     await runDev({ nodes: options.nodes, port: options.port, data: options.data });
   });
 

@@ -31,7 +31,11 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
       ? createNodeUpstream({ seeds: nodes, gatewaySecret: secrets.gateway })
       : undefined;
   const upstream: Upstream = apart ?? { service: () => nodes as ObjectService };
-  await apart?.start();
+  await apart?.start().catch((error: unknown) => {
+    // Nodes may start later than their gateway: every request looks for them again.
+    const reason = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`No node answers yet, requests get 503 until one does: ${reason}\n`);
+  });
   const server = await serveGateway({
     config: {
       region: credentials.region,

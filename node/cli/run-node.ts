@@ -1,6 +1,8 @@
 // `ringstow node`: one node of a cluster on a data folder, its adapters opened in the order in which they depend on
 // each other and closed in the opposite one.
 import { join } from "node:path";
+import { RingstowError } from "../../shared/errors.ts";
+import { type Genesis } from "../../shared/genesis.ts";
 import { reserveBytesDefault } from "../../shared/limits.ts";
 import { type Position } from "../../shared/nearest.ts";
 import { PROTOCOL_VERSION } from "../../shared/protocol.ts";
@@ -51,8 +53,9 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-const STORE_ADVICE =
-  "If this node runs already, stop it first; if the store is damaged, restore the folder from a backup.";
+const DAMAGED_ADVICE = "Restore the folder from a backup, or leave this node out.";
+const IN_USE_ADVICE =
+  'If this node runs already (by "npm start", or started by hand), stop it first.';
 const PORT_ADVICE =
   "Stop that process, or start the node with other addresses (--url, --peer) that it can listen on.";
 
@@ -82,11 +85,16 @@ export async function runNode(options: NodeOptions): Promise<RunningNode> {
 
 async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode> {
   const { data } = options;
+  // The genesis file first: where it is missing, so is everything else.
+  const genesis = await readGenesis(data);
   const secrets = deriveSecrets(await readSecret(data));
-  const { config, listenPort, listenHost, file } = await readConfig(options, secrets);
+  const { config, listenPort, listenHost, file } = await readConfig(options, genesis, secrets);
   const log = jsonLog(options.logLevel, { node: file.id.slice(0, 8) });
   const store = stops.add(
-    await openLevelStore(join(data, "registers")).catch(advise(STORE_ADVICE)),
+    await openLevelStore(join(data, "registers")).catch((error: unknown) => {
+      const damaged = error instanceof RingstowError && error.code === "Corrupt";
+      return advise(damaged ? DAMAGED_ADVICE : IN_USE_ADVICE)(error);
+    }),
     (one) => one.close(),
   );
   const { incarnation } = await claimFolder(data, file, store);
@@ -156,9 +164,9 @@ async function openGateway(
 
 async function readConfig(
   options: NodeOptions,
+  genesis: Genesis,
   secrets: ClusterSecrets,
 ): Promise<{ config: NodeConfig; file: NodeFile; listenHost: string; listenPort: number }> {
-  const genesis = await readGenesis(options.data);
   const file = await readNodeFile(options.data);
   const own = genesis.nodes.find((node) => node.id === file.id);
   const url = options.url ?? own?.url;
