@@ -91,6 +91,17 @@ export interface BlockInfo {
   readonly size: number;
 }
 
+/** What a node's disk holds and offers, in bytes. */
+export interface DiskUsage {
+  /** Free for new blocks. */
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  /** Taken by blocks. */
+  readonly usedBytes: number;
+  /** Number of blocks. */
+  readonly blocks: number;
+}
+
 /**
  * Immutable block files. A block is written to a temporary name, sealed with its length and a CRC-32 for every
  * piece, synced, renamed, its directory synced; temporary files of an earlier process are removed at open.
@@ -108,7 +119,7 @@ export interface BlockFiles {
   /** Removes a block; true when it existed. Durable when it resolves. */
   delete(id: BlockId): Promise<boolean>;
   /** Free and total bytes of the file system, and bytes that blocks use. */
-  usage(): Promise<{ freeBytes: number; totalBytes: number; usedBytes: number; blocks: number }>;
+  usage(): Promise<DiskUsage>;
   close(): Promise<void>;
 }
 

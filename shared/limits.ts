@@ -28,7 +28,6 @@ export const reserveBytesDefault = 1 * GiB; // a node refuses new blocks below t
 // Calls between nodes
 export const callTimeoutMs = 300; // then the next member is asked; the failure detector is never waited for
 export const prepareTimeoutMs = 1000;
-export const executeTimeoutMs = 5_000; // one attempt at a leader, an election included
 export const operationDeadlineMs = 20_000; // internal retries stop here
 export const frameBytesMax = 16 * MiB;
 export const callsInFlightMax = 10_000; // per peer

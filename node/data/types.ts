@@ -1,4 +1,5 @@
 // What the other modules may know of the data module: staged, replicated, immutable blocks.
+import { type DiskUsage } from "../ports.ts";
 import { type BlockId, type NodeId } from "../../shared/ids.ts";
 import { type BlockRef, type Pointer } from "../../shared/records.ts";
 import { type RegisterAddress } from "../index/types.ts";
@@ -39,7 +40,7 @@ export interface Data {
   discard(block: BlockRef): Promise<void>;
   /** Deletes copies everywhere; answers which are gone for sure. */
   delete(blocks: readonly BlockRef[]): Promise<readonly { block: BlockId; node: NodeId }[]>;
-  usage(): Promise<{ freeBytes: number; totalBytes: number; usedBytes: number; blocks: number }>;
+  usage(): Promise<DiskUsage>;
   start(): Promise<void>;
   stop(): Promise<void>;
 }

@@ -6,7 +6,13 @@ import { LRUCache } from "lru-cache";
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId, parseBlockId } from "../../shared/ids.ts";
 import { sealsCachedMax } from "../../shared/limits.ts";
-import { type BlockFiles, type BlockInfo, type BlockWriter, type Digest } from "../ports.ts";
+import {
+  type BlockFiles,
+  type BlockInfo,
+  type BlockWriter,
+  type Digest,
+  type DiskUsage,
+} from "../ports.ts";
 import { damaged, fileBytes, type StoredSeal } from "./block-file-format.ts";
 import { openBlockFile, readPieces, readSeal } from "./block-file-reader.ts";
 import { BlockFileWriter } from "./block-file-writer.ts";
@@ -130,12 +136,7 @@ class DiskBlocks implements BlockFiles {
     return existed;
   }
 
-  async usage(): Promise<{
-    freeBytes: number;
-    totalBytes: number;
-    usedBytes: number;
-    blocks: number;
-  }> {
+  async usage(): Promise<DiskUsage> {
     this.#requireOpen();
     const space = await spaceOf(this.#options.folder);
     return { ...space, usedBytes: this.#usedBytes, blocks: this.#blocks };

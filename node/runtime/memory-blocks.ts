@@ -9,6 +9,7 @@ import {
   type BlockSeal,
   type BlockWriter,
   type Clock,
+  type DiskUsage,
 } from "../ports.ts";
 import { type MemoryDisk, type MemoryLease } from "./memory-disk.ts";
 import { nodeDigest } from "./node-digest.ts";
@@ -98,12 +99,7 @@ class MemoryBlocks implements BlockFiles {
     return true;
   }
 
-  async usage(): Promise<{
-    freeBytes: number;
-    totalBytes: number;
-    usedBytes: number;
-    blocks: number;
-  }> {
+  async usage(): Promise<DiskUsage> {
     this.lease.check("measure the disk");
     const { disk } = this;
     return {
