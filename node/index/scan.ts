@@ -3,7 +3,12 @@
 // skipped. Keys on which the members disagree are read by the leader.
 import { RingstowError } from "../../shared/errors.ts";
 import { type VoterId } from "../../shared/ids.ts";
-import { operationDeadlineMs, scanLeaderReadsMax, scanRowsMax } from "../../shared/limits.ts";
+import {
+  askAgainMs,
+  operationDeadlineMs,
+  scanLeaderReadsMax,
+  scanRowsMax,
+} from "../../shared/limits.ts";
 import { type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version } from "../../shared/versions.ts";
@@ -80,7 +85,7 @@ async function askMembers(options: ScanOptions, plans: readonly Plan[]): Promise
       byMember.set(member, group);
     }
   }
-  if (stuck) await new Promise<void>((again) => void options.clock.after(100, again));
+  if (stuck) await new Promise<void>((again) => void options.clock.after(askAgainMs, again));
   await Promise.all(
     [...byMember].map(async ([member, group]) => {
       const ranges = group.map(({ range }) => range);
