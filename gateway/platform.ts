@@ -3,7 +3,8 @@
 import { type Context } from "hono";
 import { type LogicalId, type RequestId } from "../shared/ids.ts";
 import { type Position } from "../shared/nearest.ts";
-import { type ByteStream, type ObjectService } from "../shared/object-service.ts";
+import { type NodeService } from "../shared/object-protocol.ts";
+import { type ByteStream } from "../shared/object-service.ts";
 
 /** The small port between the gateway and its runtime. `serve.ts` fulfils it on Node. */
 export interface Platform {
@@ -43,5 +44,5 @@ export interface UpstreamClient {
 
 /** The nodes. `upstream/` fulfils it: nearest node first, then the next. */
 export interface Upstream {
-  service(client: UpstreamClient): ObjectService;
+  service(client: UpstreamClient): NodeService;
 }

@@ -21,4 +21,6 @@ export interface NodeConfig {
   readonly seeds: readonly string[];
   /** Secret of the gateway-to-node hop, 32 bytes. */
   readonly gatewaySecret: Uint8Array;
+  /** Opens sealed signing keys and verifies access tokens, 32 bytes. */
+  readonly hopSecret: Uint8Array;
 }

@@ -8,6 +8,7 @@ import { callArgumentsBytesMax } from "../shared/limits.ts";
 import {
   OBJECT_CALLS,
   type MemberTable,
+  type NodeService,
   type ObjectMethod,
   argumentsHeader,
   authHeader,
@@ -22,12 +23,7 @@ import {
   targetOf,
   withoutBlocks,
 } from "../shared/object-protocol.ts";
-import {
-  type ByteStream,
-  type GetRequest,
-  type ListResult,
-  type ObjectService,
-} from "../shared/object-service.ts";
+import { type ByteStream, type GetRequest, type ListResult } from "../shared/object-service.ts";
 import { ANY_NODE, RequestVerifier } from "../shared/peer-auth.ts";
 import { type NodeStatus } from "../shared/protocol/node.ts";
 import { type ServerBindings } from "../shared/server-bindings.ts";
@@ -37,13 +33,15 @@ import { type Clock, type Log } from "./ports.ts";
 import { type Route } from "./route/types.ts";
 
 export interface NodeAppDeps {
-  readonly object: ObjectService;
+  readonly object: NodeService;
   readonly route: Route;
   readonly status: () => Promise<NodeStatus>;
   /** Of each slice held, for comparing replicas. */
   readonly digests: () => Promise<ReadonlyMap<number, string>>;
   /** 32 bytes. */
   readonly gatewaySecret: Uint8Array;
+  /** Verifies access tokens of clients that come directly, 32 bytes. */
+  readonly hopSecret: Uint8Array;
   readonly clock: Clock;
   /** The id space has 2^sliceBits slices (genesis). */
   readonly sliceBits: number;

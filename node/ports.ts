@@ -2,6 +2,7 @@
 // file; `runtime/` fulfils it for real, `runtime/memory-*` and the simulator in memory. One conformance suite
 // (test/conformance) holds every implementation to what is written here.
 import { type BlockId, type NodeId } from "../shared/ids.ts";
+import { type ChecksumAlgorithm } from "../shared/records.ts";
 
 // ---------------------------------------------------------------- time and chance
 
@@ -85,6 +86,18 @@ export interface BlockWriter {
   abort(): Promise<void>;
 }
 
+export interface DraftWriter {
+  /** Bytes so far; a gap that nobody wrote reads as zeros. */
+  readonly size: number;
+  /** Writes bytes at an offset; the chunk is not kept afterwards. */
+  write(at: number, chunk: Uint8Array): Promise<void>;
+  /** Cuts or extends to `size` bytes. */
+  truncate(size: number): Promise<void>;
+  /** As BlockWriter's; reads the bytes back once for their checks. */
+  seal(): Promise<BlockSeal>;
+  abort(): Promise<void>;
+}
+
 export interface BlockInfo {
   readonly id: BlockId;
   /** Bytes of data. */
@@ -109,6 +122,16 @@ export interface DiskUsage {
 export interface BlockFiles {
   /** Fails with DiskFull below the reserve. A second writer of one id replaces nothing: its seal() rejects. */
   create(id: BlockId): Promise<BlockWriter>;
+  /**
+   * A block that is written in any order before it is sealed. Fails with DiskFull below the reserve. Like every
+   * temporary file it is gone after a restart.
+   */
+  createDraft(id: BlockId): Promise<DraftWriter>;
+  /**
+   * A second name of a sealed block's bytes, durable when it resolves; deleting one leaves the other. Throws NoSuchKey
+   * when there is no `from`. Linking twice does no harm.
+   */
+  link(from: BlockId, to: BlockId): Promise<BlockInfo>;
   /**
    * Bytes from..to (exclusive) in chunks of at most `streamChunkBytes`; each piece touched is verified first.
    * Throws RingstowError Corrupt at a bad piece, NoSuchKey when there is no such block.
@@ -191,7 +214,7 @@ export interface Hasher {
 }
 
 export interface Digest {
-  start(algorithm: "md5" | "sha256"): Hasher;
+  start(algorithm: "md5" | ChecksumAlgorithm): Hasher;
   /** CRC-32 (zlib's), continued from `previous`. */
   crc32(chunk: Uint8Array, previous?: number): number;
 }

@@ -43,6 +43,28 @@ export const ERRORS = {
     retryable: false,
     meaning: "The body does not match x-amz-content-sha256",
   },
+  ChecksumMismatch: {
+    status: 400,
+    retryable: false,
+    meaning: "The body does not match its x-amz-checksum header or trailer",
+  },
+  MalformedTrailer: {
+    status: 400,
+    retryable: false,
+    meaning: "The body's trailer is missing or damaged",
+  },
+  ChunkSignatureMismatch: {
+    status: 403,
+    retryable: false,
+    meaning: "A chunk or the trailer does not have the signature that its key gives",
+  },
+  NoSuchAccessKey: { status: 404, retryable: false, meaning: "The access key does not exist" },
+  AccessKeyExists: { status: 409, retryable: false, meaning: "The access key exists already" },
+  Locked: {
+    status: 409,
+    retryable: true,
+    meaning: "A native writer holds this object's lock",
+  },
   MalformedBody: { status: 400, retryable: false, meaning: "The body's encoding is damaged" },
   InvalidRange: { status: 416, retryable: false, meaning: "The range lies outside the object" },
   InvalidRequest: { status: 400, retryable: false, meaning: "The request is malformed" },

@@ -9,16 +9,21 @@
 // differ by runtime. A failure is the RingstowError's status with {code, message, details} as JSON.
 import * as z from "zod/mini";
 import { RingstowError, isErrorCode } from "./errors.ts";
+import { KEY_CALLS, type KeyService } from "./key-service.ts";
+import { NATIVE_CALLS, type NativeService } from "./native-service.ts";
 import { type GetRequest, type GetResult, type ObjectService } from "./object-service.ts";
 import {
   bucketIdSchema,
   bucketSchema,
+  checksumAlgorithmSchema,
+  checksumSchema,
   describedSchema,
   entrySchema,
   nodeIdSchema,
   partSchema,
   preconditionSchema,
   requestIdSchema,
+  uploadChecksumSchema,
   uploadIdSchema,
   uploadSchema,
   type Entry,
@@ -46,6 +51,9 @@ const bodyPlan = z.object({
   encoding: z.enum(["plain", "aws-chunked"]),
   md5: z.optional(text),
   sha256: z.optional(text),
+  checksum: z.optional(z.object({ algorithm: checksumAlgorithmSchema, value: z.optional(text) })),
+  trailers: z.optional(z.array(text)),
+  signing: z.optional(z.object({ sealedKey: text, seed: text, timestamp: text, scope: text })),
 });
 const inBucket = z.object({ bucket: bucketRef, key: text });
 const inUpload = z.extend(inBucket, { uploadId: uploadIdSchema });
@@ -54,13 +62,19 @@ const writing = {
   requestId: requestIdSchema,
   again: z.optional(z.boolean()),
 };
-const putResult = z.object({ etag: text, version: count, lastModifiedMs: count });
+const putResult = z.object({
+  etag: text,
+  version: count,
+  lastModifiedMs: count,
+  checksum: z.optional(checksumSchema),
+});
 const readConditions = z.object({
   ifMatch: z.optional(z.array(text)),
   ifNoneMatch: z.optional(z.array(text)),
   ifModifiedSinceMs: z.optional(z.number()),
   ifUnmodifiedSinceMs: z.optional(z.number()),
 });
+const copySource = z.extend(inBucket, { conditions: readConditions });
 const rangeRequest = z.union([
   z.object({ from: count, to: z.optional(count) }),
   z.object({ suffix: count }),
@@ -87,7 +101,7 @@ export interface ObjectCall {
   readonly reply: z.ZodMiniType;
 }
 
-/** Every method of ObjectService. */
+/** Every method of NodeService. */
 export const OBJECT_CALLS = {
   createBucket: {
     kind: "write",
@@ -148,11 +162,31 @@ export const OBJECT_CALLS = {
       last: z.optional(listPlace),
     }),
   },
+  copy: {
+    kind: "write",
+    request: z.extend(inBucket, {
+      source: copySource,
+      described: z.optional(describedSchema),
+      ...writing,
+    }),
+    reply: putResult,
+  },
+  copyPart: {
+    kind: "write",
+    request: z.extend(inUpload, {
+      partNumber: count,
+      source: copySource,
+      range: z.optional(z.object({ from: count, to: count })),
+      requestId: requestIdSchema,
+    }),
+    reply: putResult,
+  },
   createUpload: {
     kind: "write",
     request: z.extend(describedSchema, {
       bucket: bucketRef,
       key: text,
+      checksum: z.optional(uploadChecksumSchema),
       requestId: requestIdSchema,
     }),
     reply: uploadSchema,
@@ -169,7 +203,9 @@ export const OBJECT_CALLS = {
   completeUpload: {
     kind: "write",
     request: z.extend(inUpload, {
-      parts: z.array(z.object({ partNumber: count, etag: text })),
+      parts: z.array(z.object({ partNumber: count, etag: text, checksum: z.optional(text) })),
+      checksum: z.optional(z.object({ algorithm: checksumAlgorithmSchema, value: text })),
+      size: z.optional(count),
       ...writing,
     }),
     reply: putResult,
@@ -206,13 +242,19 @@ export const OBJECT_CALLS = {
       nextUploadIdMarker: z.optional(text),
     }),
   },
-} as const satisfies Record<keyof ObjectService, ObjectCall>;
+  ...KEY_CALLS,
+  ...NATIVE_CALLS,
+} as const satisfies Record<keyof NodeService, ObjectCall>;
+
+/** All that a node offers to gateways. */
+export type NodeService = ObjectService & KeyService & NativeService;
 
 export type ObjectMethod = keyof typeof OBJECT_CALLS;
 
 /** Methods whose request tells, by `again`, that it was sent before. */
 export const CONDITIONAL_WRITES: ReadonlySet<ObjectMethod> = new Set([
   "put",
+  "copy",
   "delete",
   "completeUpload",
 ] as const satisfies readonly ObjectMethod[]);

@@ -3,11 +3,14 @@
 import { type BucketId, type RequestId, type UploadId } from "./ids.ts";
 import {
   type Bucket,
+  type Checksum,
+  type ChecksumAlgorithm,
   type Described,
   type Entry,
   type Part,
   type Precondition,
   type Upload,
+  type UploadChecksum,
 } from "./records.ts";
 
 /** A body as it comes from or goes to a socket. */
@@ -29,6 +32,26 @@ export interface BodyPlan {
   readonly md5?: string | undefined;
   /** 32 bytes as hex. */
   readonly sha256?: string | undefined;
+  /** What the client says of the decoded body. Without a value it comes in the trailer. */
+  readonly checksum?:
+    | { readonly algorithm: ChecksumAlgorithm; readonly value?: string | undefined }
+    | undefined;
+  /** Names in x-amz-trailer, lower-case: each must come. */
+  readonly trailers?: readonly string[] | undefined;
+  /** Of an aws-chunked body whose chunks (and trailer) are signed. */
+  readonly signing?: ChunkSigning | undefined;
+}
+
+/** What verifies the signatures of chunks (SigV4, streaming). */
+export interface ChunkSigning {
+  /** The one-day signing key, sealed by shared/sealed-secret.ts under the hop's secret: it never travels in clear. */
+  readonly sealedKey: string;
+  /** The request's own signature, 64 hex digits: what the first chunk's is chained to. */
+  readonly seed: string;
+  /** YYYYMMDDTHHMMSSZ. */
+  readonly timestamp: string;
+  /** date/region/service/aws4_request. */
+  readonly scope: string;
 }
 
 /** A write that a precondition may refuse. */
@@ -54,6 +77,33 @@ export interface PutResult {
   readonly etag: string;
   readonly version: number;
   readonly lastModifiedMs: number;
+  readonly checksum?: Checksum | undefined;
+}
+
+/** What is copied, and under which conditions of the source (PreconditionFailed when they do not hold). */
+export interface CopySource {
+  readonly bucket: BucketRef;
+  readonly key: string;
+  readonly conditions: ReadConditions;
+}
+
+export interface CopyRequest extends ConditionalWrite {
+  readonly bucket: BucketRef;
+  readonly key: string;
+  readonly source: CopySource;
+  /** Instead of the source's own headers and metadata. */
+  readonly described?: Described | undefined;
+}
+
+export interface CopyPartRequest {
+  readonly bucket: BucketRef;
+  readonly key: string;
+  readonly uploadId: UploadId;
+  readonly partNumber: number;
+  readonly source: CopySource;
+  /** Bytes from..to, both inclusive as in the header; InvalidRange when the source is shorter. */
+  readonly range?: { readonly from: number; readonly to: number } | undefined;
+  readonly requestId: RequestId;
 }
 
 /** Conditions of a read, ETags unquoted, "*" for any; evaluated with S3's precedence (RFC 9110 section 13.2.2). */
@@ -163,14 +213,31 @@ export interface ObjectService {
   delete(request: InBucket & ConditionalWrite): Promise<{ existed: boolean }>;
   list(request: ListRequest): Promise<ListResult>;
 
-  createUpload(request: InBucket & Described & { requestId: RequestId }): Promise<Upload>;
+  /** Within the cluster: no byte passes the gateway, and where hard links serve none is copied. */
+  copy(request: CopyRequest): Promise<PutResult>;
+  copyPart(request: CopyPartRequest): Promise<PutResult>;
+
+  createUpload(
+    request: InBucket & Described & { checksum?: UploadChecksum | undefined; requestId: RequestId },
+  ): Promise<Upload>;
   putPart(
     request: InUpload & { partNumber: number; body: BodyPlan; requestId: RequestId },
     body: ByteStream,
   ): Promise<PutResult>;
   completeUpload(
     request: InUpload &
-      ConditionalWrite & { parts: readonly { partNumber: number; etag: string }[] },
+      ConditionalWrite & {
+        parts: readonly {
+          partNumber: number;
+          etag: string;
+          /** Base64, of the upload's algorithm. */
+          checksum?: string | undefined;
+        }[];
+        /** What the finished object's must be, if the client says: base64, composite with its "-N" or without. */
+        checksum?: { algorithm: ChecksumAlgorithm; value: string } | undefined;
+        /** Bytes that the finished object must have. */
+        size?: number | undefined;
+      },
   ): Promise<PutResult>;
   abortUpload(request: InUpload & { requestId: RequestId }): Promise<void>;
   listParts(request: InUpload & { after: number; limit: number }): Promise<{

@@ -18,6 +18,8 @@ export interface ClusterSecrets {
   readonly peer: Uint8Array;
   /** Signs requests between gateways and nodes. */
   readonly gateway: Uint8Array;
+  /** Seals signing keys and direct-access tokens between gateways and nodes. */
+  readonly hop: Uint8Array;
   /** Encrypts stored keys. */
   readonly keyEncryption: Uint8Array;
 }
@@ -30,6 +32,7 @@ export function deriveSecrets(clusterSecret: Uint8Array): ClusterSecrets {
   return {
     peer: derive("peer 1"),
     gateway: derive("gateway 1"),
+    hop: derive("hop 1"),
     keyEncryption: derive("key encryption 1"),
   };
 }

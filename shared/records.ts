@@ -38,6 +38,8 @@ export const partRefSchema = z.object({
   size: count,
   /** Hex MD5 of the part, unquoted. */
   etag: z.string(),
+  /** Of the object's algorithm, base64. */
+  checksum: z.optional(z.string()),
 });
 export type PartRef = z.infer<typeof partRefSchema>;
 
@@ -68,12 +70,36 @@ export const describedSchema = z.object({
 });
 export type Described = z.infer<typeof describedSchema>;
 
+/** Checksums that S3 clients may send beside MD5. */
+export const checksumAlgorithmSchema = z.enum(["crc32", "crc32c", "crc64nvme", "sha1", "sha256"]);
+export type ChecksumAlgorithm = z.infer<typeof checksumAlgorithmSchema>;
+
+/** Of a multipart object: "full": over all bytes; "composite": over the checksums of its parts. */
+export const checksumTypeSchema = z.enum(["full", "composite"]);
+
+/** A checksum as S3 stores and shows it: base64, a composite one ends in "-<parts>". */
+export const checksumSchema = z.object({
+  algorithm: checksumAlgorithmSchema,
+  type: checksumTypeSchema,
+  value: z.string(),
+});
+export type Checksum = z.infer<typeof checksumSchema>;
+
+/** What CreateMultipartUpload says of checksums to come. */
+export const uploadChecksumSchema = z.object({
+  algorithm: checksumAlgorithmSchema,
+  type: checksumTypeSchema,
+});
+export type UploadChecksum = z.infer<typeof uploadChecksumSchema>;
+
 /** A new state of an object, before the chain gives it a version and a time. */
 export const newEntrySchema = z.extend(describedSchema, {
   /** Bytes. */
   size: count,
   /** Unquoted: hex MD5, or md5-of-md5s and part count. */
   etag: z.string(),
+  /** The client's, verified before the commit; absent when it sent none. */
+  checksum: z.optional(checksumSchema),
   body: bodyRefSchema,
 });
 export type NewEntry = z.infer<typeof newEntrySchema>;
@@ -99,6 +125,7 @@ export type Precondition = z.infer<typeof preconditionSchema>;
 /** State of one multipart upload, kept in its object's chain. */
 export const uploadSchema = z.extend(describedSchema, {
   id: uploadIdSchema,
+  checksum: z.optional(uploadChecksumSchema),
   /** Wall milliseconds. */
   initiatedMs: count,
 });
@@ -108,6 +135,8 @@ export type Upload = z.infer<typeof uploadSchema>;
 export const partSchema = z.object({
   size: count,
   etag: z.string(),
+  /** Full. */
+  checksum: z.optional(checksumSchema),
   lastModifiedMs: count,
   body: bodyRefSchema,
 });
@@ -125,6 +154,41 @@ export const bucketSchema = z.object({
   owner: z.string(),
 });
 export type Bucket = z.infer<typeof bucketSchema>;
+
+/** What an access key may do in a bucket: "write" includes "read", "owner" both. */
+export const permissionSchema = z.enum(["read", "write", "owner"]);
+export type Permission = z.infer<typeof permissionSchema>;
+
+/** What an access key may do. */
+export const grantsSchema = z.object({
+  /** In every bucket, present and to come. */
+  all: z.optional(permissionSchema),
+  /** By bucket name, besides `all`. */
+  buckets: z.record(z.string(), permissionSchema),
+  /** May make buckets; it owns those that it makes. */
+  createBuckets: z.boolean(),
+});
+export type Grants = z.infer<typeof grantsSchema>;
+
+/** Value of an access key's register in the system bucket of keys. */
+export const accessKeySchema = z.object({
+  id: z.string(),
+  /** The secret access key, sealed by shared/sealed-secret.ts under the cluster's key-encryption secret. */
+  sealedSecret: z.string(),
+  /** For people. */
+  name: z.string(),
+  grants: grantsSchema,
+  /** Wall milliseconds. */
+  createdMs: count,
+  /** Wall milliseconds from which on it is refused. */
+  expiresMs: z.optional(count),
+  /** Wall milliseconds, exact to some minutes. */
+  lastUsedMs: z.optional(count),
+});
+export type AccessKey = z.infer<typeof accessKeySchema>;
+
+/** The system bucket that holds access keys: one shard, key = access key id. */
+export const SYSTEM_KEYS = `${"0".repeat(31)}2` as BucketId;
 
 /** The system bucket that holds bucket records: one shard, key = bucket name. */
 export const SYSTEM_BUCKETS = `${"0".repeat(31)}1` as BucketId;

@@ -3,11 +3,8 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { type Context } from "hono";
 import { RingstowError } from "../../shared/errors.ts";
 import { type LogicalId, type RequestId, toHex } from "../../shared/ids.ts";
-import {
-  type BucketRef,
-  type ByteStream,
-  type ObjectService,
-} from "../../shared/object-service.ts";
+import { type BucketRef, type ByteStream } from "../../shared/object-service.ts";
+import { type NodeService } from "../../shared/object-protocol.ts";
 import { type Bucket } from "../../shared/records.ts";
 import { logicalIdOf } from "../../shared/slices.ts";
 import { type FindCredential } from "../auth/keys.ts";
@@ -28,6 +25,8 @@ export interface GatewayConfig {
   readonly trustForwarded: boolean;
   /** HMAC key of continuation tokens, the same on all gateways of a cluster. */
   readonly tokenSecret: Uint8Array;
+  /** Seals what only nodes may read, and signs access tokens: ClusterSecrets.hop. */
+  readonly hopSecret: Uint8Array;
 }
 
 export interface CallParts {
@@ -36,7 +35,7 @@ export interface CallParts {
   readonly platform: Platform;
   readonly buckets: BucketCache;
   /** The nodes, nearest first; near the client or, with a point, near what decides about a key. */
-  readonly serviceAt: (point: LogicalId | undefined) => ObjectService;
+  readonly serviceAt: (point: LogicalId | undefined) => NodeService;
   readonly target: Target;
   readonly route: Route;
   readonly auth: Authenticated;
@@ -50,7 +49,7 @@ export interface CallParts {
 export interface Place {
   readonly record: Bucket;
   readonly bucket: BucketRef;
-  readonly service: ObjectService;
+  readonly service: NodeService;
 }
 
 /** `key` "": the bucket itself. */
@@ -63,7 +62,7 @@ const encoder = new TextEncoder();
 
 export class Call {
   readonly config: GatewayConfig;
-  readonly service: ObjectService;
+  readonly service: NodeService;
   readonly target: Target;
   readonly route: Route;
   readonly auth: Authenticated;

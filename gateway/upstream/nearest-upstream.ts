@@ -6,6 +6,7 @@ import {
   CONDITIONAL_WRITES,
   type GetHead,
   OBJECT_CALLS,
+  type NodeService,
   type ObjectMethod,
   toAsciiJson,
 } from "../../shared/object-protocol.ts";
@@ -14,7 +15,6 @@ import {
   type ByteStream,
   type GetRequest,
   type GetResult,
-  type ObjectService,
 } from "../../shared/object-service.ts";
 import { RequestSigner } from "../../shared/peer-auth.ts";
 import { type Upstream, type UpstreamClient } from "../platform.ts";
@@ -73,7 +73,7 @@ export class NearestUpstream implements Upstream {
     return this.#caller.close();
   }
 
-  service(client: UpstreamClient): ObjectService {
+  service(client: UpstreamClient): NodeService {
     const upload = (method: "put" | "putPart") => (request: { body: BodyPlan }, body: ByteStream) =>
       this.#upload(client, method, request, body);
     const methods: Partial<Record<ObjectMethod, unknown>> = {
@@ -84,7 +84,7 @@ export class NearestUpstream implements Upstream {
     for (const method of JSON_METHODS)
       methods[method] = (request: unknown) => this.#json(client, method, request);
     // The table has every method of the service, with its shapes; the compiler cannot follow the pairing.
-    return methods as unknown as ObjectService;
+    return methods as unknown as NodeService;
   }
 
   async #json(client: UpstreamClient, method: ObjectMethod, request: unknown): Promise<unknown> {

@@ -1,6 +1,6 @@
 // `ringstow gateway`: an S3 gateway on Node, apart from the nodes or inside one of them.
 import { type ClusterSecrets } from "../../shared/peer-auth.ts";
-import { type ObjectService } from "../../shared/object-service.ts";
+import { type NodeService } from "../../shared/object-protocol.ts";
 import { createNodeUpstream, serveGateway } from "../../gateway/serve.ts";
 import { type Upstream } from "../../gateway/platform.ts";
 import { advise } from "./cli-error.ts";
@@ -12,7 +12,7 @@ export interface GatewayOptions {
   readonly credentials: Credentials;
   readonly secrets: ClusterSecrets;
   /** Base URLs of nodes to learn the others from, or the node that this gateway is part of. */
-  readonly nodes: readonly string[] | ObjectService;
+  readonly nodes: readonly string[] | NodeService;
   readonly publicUrl?: string | undefined;
   /** Believe X-Forwarded-For and X-Forwarded-Host. */
   readonly trustProxy: boolean;
@@ -30,7 +30,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     "length" in nodes
       ? createNodeUpstream({ seeds: nodes, gatewaySecret: secrets.gateway })
       : undefined;
-  const upstream: Upstream = apart ?? { service: () => nodes as ObjectService };
+  const upstream: Upstream = apart ?? { service: () => nodes as NodeService };
   await apart?.start().catch((error: unknown) => {
     // Nodes may start later than their gateway: every request looks for them again.
     const reason = error instanceof Error ? error.message : String(error);
@@ -43,6 +43,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
       publicUrl: options.publicUrl,
       trustForwarded: options.trustProxy,
       tokenSecret: secrets.gateway,
+      hopSecret: secrets.hop,
     },
     upstream,
     host: options.host,

@@ -136,6 +136,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
     status: () => node.status(),
     digests: () => node.index.digests(),
     gatewaySecret: secrets.gateway,
+    hopSecret: secrets.hop,
     clock: systemClock,
     sliceBits: config.genesis.sliceBits,
     log,
@@ -187,6 +188,7 @@ async function readConfig(
     routing: options.routing,
     seeds: genesis.nodes.map((one) => one.peerAddress).filter((one) => one !== peerAddress),
     gatewaySecret: secrets.gateway,
+    hopSecret: secrets.hop,
   };
   return { config, file, listenHost: options.host ?? peerHost, listenPort };
 }

@@ -20,6 +20,14 @@ export interface BlockUpload {
   abort(): Promise<void>;
 }
 
+/** A draft: a block of a native writer that is not sealed yet. */
+export interface DraftPlace {
+  readonly block: BlockId;
+  readonly owner: RegisterAddress;
+  /** What it starts from. */
+  readonly base: BlockRef | Uint8Array | undefined;
+}
+
 export interface Data {
   /**
    * Starts one block of at most `blockBytesMax` on `copies` nodes, this one first if it has room, the bytes
@@ -38,6 +46,31 @@ export interface Data {
    * Best effort: leases cover the rest.
    */
   discard(block: BlockRef): Promise<void>;
+  /**
+   * A block with an id of its own and the bytes of `source`, made by hard links on the nodes that hold it (a node that
+   * cannot link is left out), staged for `owner`. Throws Unavailable when fewer than the write quorum could.
+   */
+  link(
+    source: BlockRef,
+    owner: RegisterAddress,
+  ): Promise<{ block: BlockRef; late: Promise<readonly Pointer[]> }>;
+  /**
+   * Makes `node` pull a copy from the replicas of a block, staged for `owner`. Durable when it resolves; a copy that is
+   * there already is success. Throws Unavailable or DiskFull.
+   */
+  pull(node: NodeId, block: BlockRef, owner: RegisterAddress): Promise<void>;
+  /**
+   * Writes into a draft on this node; the first write makes it, from `base` (a block, bytes, or nothing). Answers the
+   * draft's size. Throws EntityTooLarge beyond `blockBytesMax`, NoSuchKey when it was sealed or dropped before.
+   */
+  writeDraft(draft: DraftPlace, at: number, body: AsyncIterable<Uint8Array>): Promise<number>;
+  /**
+   * Seals a draft, wherever it is: durable, staged, immutable from then on. Sealing twice answers the same. A draft that
+   * nobody wrote to is its base. Throws NoSuchKey when the draft is gone (its node restarted).
+   */
+  sealDraft(node: NodeId, draft: DraftPlace): Promise<{ size: number; md5: string }>;
+  /** Gives up a draft or its sealed block. Best effort. */
+  dropDraft(node: NodeId, block: BlockId): Promise<void>;
   /** Deletes copies everywhere; answers which are gone for sure. */
   delete(blocks: readonly BlockRef[]): Promise<readonly { block: BlockId; node: NodeId }[]>;
   usage(): Promise<DiskUsage>;

@@ -1,7 +1,7 @@
 // The coordinator: what a node offers to gateways, made of the index and the data module. Holds no state of its own
 // but the background work it started; any node can serve any request.
 import { RingstowError } from "../../shared/errors.ts";
-import { type ObjectService } from "../../shared/object-service.ts";
+import { type NodeService } from "../../shared/object-protocol.ts";
 import { type NodeConfig } from "../config.ts";
 import { type Data } from "../data/types.ts";
 import { type Chain, type Index, type RegisterAddress } from "../index/types.ts";
@@ -30,7 +30,7 @@ export interface ObjectDeps {
   readonly log: Log;
 }
 
-export interface ObjectModule extends ObjectService {
+export interface ObjectModule extends NodeService {
   /**
    * Frees the due garbage of a chain. The index's chain checker calls it for chains led here. An expected failure is
    * logged and left to the next round: one chain that cannot be freed must not keep the others from it.

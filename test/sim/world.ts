@@ -314,6 +314,7 @@ export class World {
       routing: this.#options.routing ?? "table",
       seeds: [],
       gatewaySecret: new Uint8Array(32),
+      hopSecret: new Uint8Array(32),
     };
     let die = (): void => {};
     const death = new Promise<never>((_, reject) => {

@@ -148,6 +148,7 @@ export class DataCluster {
         routing: "table",
         seeds: [],
         gatewaySecret: new Uint8Array(32),
+        hopSecret: new Uint8Array(32),
       },
       clock: node.clock,
       chance: this.chance.fork(node.address),

@@ -174,6 +174,7 @@ export class IndexCluster {
         routing: "table",
         seeds: [],
         gatewaySecret: new Uint8Array(32),
+        hopSecret: new Uint8Array(32),
       },
       clock: this.clock,
       chance: this.chance.fork(id),

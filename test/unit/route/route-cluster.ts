@@ -197,6 +197,7 @@ export class RouteCluster {
         routing: this.#routing,
         seeds,
         gatewaySecret: new Uint8Array(32),
+        hopSecret: new Uint8Array(32),
       },
       clock: node.clock,
       chance,
