@@ -1,7 +1,7 @@
 // Decodes bodies in aws-chunked form, as the AWS SDKs send them: signed and unsigned chunks, with and without
 // trailers. A byte is handed on as it arrives, whatever the sizes of the network's chunks. Framing is verified in
-// full: damage throws MalformedBody, an early end IncompleteBody, so a cut body never looks complete. Signatures and
-// trailers are parsed and handed out; who checks them, checks them. Source: "Signature calculations for the
+// full: damage throws MalformedBody (in the trailer MalformedTrailer), an early end IncompleteBody, so a cut body never
+// looks complete. Signatures and trailers are parsed and handed out; chunk-verifier.ts and body-reader.ts check them. Source: "Signature calculations for the
 // authorization header: transferring payload in multiple chunks" (S3 API reference).
 import { RingstowError } from "../../shared/errors.ts";
 import { chunkHeaderBytesMax, chunkTrailersMax, objectBytesMax } from "../../shared/limits.ts";
@@ -11,17 +11,20 @@ import { type ByteStream } from "../../shared/object-service.ts";
 export interface ChunkListener {
   /** A chunk begins; the last one has size 0. `signature` is undefined in the unsigned form. */
   chunk?(size: number, signature: string | undefined): void;
+  /** Bytes of the chunk that began last, before they are handed on. */
+  data?(bytes: Uint8Array): void;
   /** Trailers, names in lower case, once, after the last byte; empty when there are none. */
   trailers?(trailers: ReadonlyMap<string, string>): void;
 }
 
+type DamageCode = "MalformedBody" | "MalformedTrailer";
 type State = "header" | "data" | "dataEnd" | "trailer" | "ended";
 
 const LF = 10;
 const CR = 13;
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** The decoded bytes. Chunks are views of the source's chunks. Throws MalformedBody or IncompleteBody. */
+/** The decoded bytes. Chunks are views of the source's chunks. Throws MalformedBody, MalformedTrailer or IncompleteBody. */
 export async function* decodeAwsChunked(
   source: ByteStream,
   listener: ChunkListener = {},
@@ -35,6 +38,7 @@ export async function* decodeAwsChunked(
         const data = chunk.subarray(at, Math.min(chunk.length, at + inData));
         framing.tookData(data.length);
         at += data.length;
+        listener.data?.(data);
         yield data;
       } else {
         framing.takeByte(chunk[at]!);
@@ -99,7 +103,7 @@ class Framing {
       case "ended":
         // Some clients put an empty line between the checksum and its signature: more lines may follow one.
         if (line.length === 0) this.#state = "ended";
-        else this.#takeTrailer(textOf(line));
+        else this.#takeTrailer(textOf(line, "MalformedTrailer"));
         return;
       case "data":
         throw new Error("Assertion failed: data is taken by tookData");
@@ -122,23 +126,24 @@ class Framing {
 
   #takeTrailer(text: string): void {
     const colon = text.indexOf(":");
-    if (colon <= 0) throw malformed("a trailer has no name");
-    if (this.#trailers.size >= chunkTrailersMax) throw malformed("there are too many trailers");
+    if (colon <= 0) throw malformed("a trailer has no name", "MalformedTrailer");
+    if (this.#trailers.size >= chunkTrailersMax)
+      throw malformed("there are too many trailers", "MalformedTrailer");
     const name = text.slice(0, colon).trim().toLowerCase();
-    if (this.#trailers.has(name)) throw malformed("a trailer comes twice");
+    if (this.#trailers.has(name)) throw malformed("a trailer comes twice", "MalformedTrailer");
     this.#trailers.set(name, text.slice(colon + 1).trim());
     this.#state = "trailer";
   }
 }
 
-function textOf(line: readonly number[]): string {
+function textOf(line: readonly number[], code: DamageCode = "MalformedBody"): string {
   try {
     return decoder.decode(Uint8Array.from(line));
   } catch {
-    throw malformed("a line is no text");
+    throw malformed("a line is no text", code);
   }
 }
 
-function malformed(reason: string): RingstowError {
-  return new RingstowError("MalformedBody", `Cannot decode the body: ${reason}`);
+function malformed(reason: string, code: DamageCode = "MalformedBody"): RingstowError {
+  return new RingstowError(code, `Cannot decode the body: ${reason}`);
 }

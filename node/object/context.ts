@@ -15,6 +15,8 @@ export interface Context {
   readonly log: Log;
   readonly background: Background;
   readonly sliceBits: number;
+  /** Opens sealed signing keys, 32 bytes. */
+  readonly hopSecret: Uint8Array;
 }
 
 /** `bytes` random bytes as hex. */

@@ -8,9 +8,18 @@ import {
   type ConditionalWrite,
   type PutResult,
 } from "../../shared/object-service.ts";
-import { type Described, type NewEntry, type PartRef, type Upload } from "../../shared/records.ts";
+import {
+  type Checksum,
+  type ChecksumAlgorithm,
+  type Described,
+  type NewEntry,
+  type PartRef,
+  type Upload,
+  type UploadChecksum,
+} from "../../shared/records.ts";
 import { type Chain, type RegisterAddress } from "../index/types.ts";
 import { checkPartNumber, objectAddress } from "./addresses.ts";
+import { checkShape, checkUploadChecksum, checksumOfParts } from "./checksums.ts";
 import { unquoted } from "./conditions.ts";
 import { type Context, randomHex, readChain } from "./context.ts";
 import { type SentPart, isNewer, sentParts } from "./parts.ts";
@@ -21,15 +30,26 @@ interface InBucket {
   readonly key: string;
   readonly requestId: RequestId;
 }
-export type CreateUploadRequest = InBucket & Described;
+export type CreateUploadRequest = InBucket &
+  Described & { readonly checksum?: UploadChecksum | undefined };
 export type AbortUploadRequest = InBucket & { readonly uploadId: UploadId };
 export type CompleteUploadRequest = AbortUploadRequest &
-  ConditionalWrite & { readonly parts: readonly ListedPart[] };
+  ConditionalWrite & {
+    readonly parts: readonly ListedPart[];
+    readonly checksum?: ClaimedChecksum | undefined;
+    readonly size?: number | undefined;
+  };
+interface ClaimedChecksum {
+  readonly algorithm: ChecksumAlgorithm;
+  readonly value: string;
+}
 interface ListedPart {
   readonly partNumber: number;
   readonly etag: string;
+  readonly checksum?: string | undefined;
 }
 
+/** Throws InvalidRequest for a kind of checksum that S3 does not offer. */
 export async function createUpload(
   context: Context,
   request: CreateUploadRequest,
@@ -38,7 +58,9 @@ export async function createUpload(
   // Led by the time, so that S3's order of uploads (by time) and of markers (by id) are one.
   const time = context.clock.wallMs().toString(16).padStart(12, "0").slice(-12);
   const id = parseUploadId(time + randomHex(context, 10));
-  const upload = { id, headers: request.headers, metadata: request.metadata };
+  const { headers, metadata, checksum } = request;
+  if (checksum) checkUploadChecksum(checksum);
+  const upload = { id, headers, metadata, checksum };
   const result = await context.index.execute(
     at,
     { type: "createUpload", upload },
@@ -60,7 +82,8 @@ export async function abortUpload(context: Context, request: AbortUploadRequest)
 
 /**
  * Makes the listed parts an object. Sent twice it answers the same, as long as its object is still there.
- * Throws NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, and what a commit throws.
+ * Throws NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, InvalidRequest, ChecksumMismatch, and what a
+ * commit throws.
  */
 export async function completeUpload(
   context: Context,
@@ -75,14 +98,17 @@ export async function completeUpload(
   // Without an upload this may be the retry of a Complete whose object is replaced by now: only the register knows
   // the request id. The commit is sent all the same; it is refused with NoSuchUpload unless it was answered before.
   const upload = chain?.uploads.find((open) => open.id === uploadId);
-  const parts = await chooseParts(context, at, uploadId, request.parts).catch((error: unknown) => {
-    throw upload ? error : new RingstowError("NoSuchUpload");
-  });
+  const { parts, size, checksum } = await assemble(context, at, upload, request).catch(
+    (error: unknown) => {
+      throw upload ? error : new RingstowError("NoSuchUpload");
+    },
+  );
   const entry: NewEntry = {
     headers: upload?.headers ?? {},
     metadata: upload?.metadata ?? {},
-    size: parts.reduce((sum, part) => sum + part.size, 0),
+    size,
     etag: etagOf(context, parts),
+    checksum,
     body: { kind: "parts", uploadId, parts },
   };
   // When another Complete won in between, the chain answers with what that one committed.
@@ -93,7 +119,44 @@ export async function completeUpload(
     sweepNow(context, at, uploadId, "completed"),
   );
   const { etag, version, lastModifiedMs } = result;
-  return { etag, version, lastModifiedMs };
+  return { etag, version, lastModifiedMs, ...(etag === entry.etag && { checksum }) };
+}
+
+/** The listed parts, and what they make together, held to what the request says of it. */
+async function assemble(
+  context: Context,
+  at: RegisterAddress,
+  upload: Upload | undefined,
+  request: CompleteUploadRequest,
+): Promise<{ parts: PartRef[]; size: number; checksum: Checksum | undefined }> {
+  const claimed = request.checksum;
+  // Parts of an upload that named no algorithm may have checksums all the same; CRCs of them make one of the whole.
+  const kind = upload?.checksum ?? (claimed && { algorithm: claimed.algorithm, type: "full" });
+  const parts = await chooseParts(context, at, request, kind?.algorithm);
+  const size = parts.reduce((sum, part) => sum + part.size, 0);
+  if (request.size !== undefined && request.size !== size) {
+    throw new RingstowError(
+      "InvalidRequest",
+      `Cannot complete the upload: its parts have ${size} bytes, expected ${request.size}`,
+    );
+  }
+  const checksum = kind && checksumOfParts(context.digest, kind, parts);
+  if (claimed) checkClaim(claimed, checksum);
+  return { parts, size, checksum };
+}
+
+function checkClaim({ algorithm, value }: ClaimedChecksum, actual: Checksum | undefined): void {
+  if (actual?.algorithm !== algorithm) {
+    throw new RingstowError(
+      "InvalidRequest",
+      `Cannot complete the upload: its parts do not all have ${algorithm} checksums`,
+    );
+  }
+  const [base64] = value.split("-");
+  checkShape(algorithm, base64!);
+  if (value !== actual.value && value !== actual.value.split("-")[0]) {
+    throw new RingstowError("ChecksumMismatch", undefined, { algorithm });
+  }
 }
 
 /** What Complete answered, when its object is still there. */
@@ -101,9 +164,9 @@ function finished(chain: Chain | undefined, uploadId: UploadId): PutResult | und
   const entry = chain?.entries.find(
     ({ body }) => body.kind === "parts" && body.uploadId === uploadId,
   );
-  return (
-    entry && { etag: entry.etag, version: entry.version, lastModifiedMs: entry.lastModifiedMs }
-  );
+  if (!entry) return undefined;
+  const { etag, version, lastModifiedMs, checksum } = entry;
+  return { etag, version, lastModifiedMs, checksum };
 }
 
 function checkOrder(listed: readonly ListedPart[]): void {
@@ -125,13 +188,14 @@ function checkOrder(listed: readonly ListedPart[]): void {
 async function chooseParts(
   context: Context,
   at: RegisterAddress,
-  uploadId: UploadId,
-  listed: readonly ListedPart[],
+  { uploadId, parts: listed }: CompleteUploadRequest,
+  algorithm: ChecksumAlgorithm | undefined,
 ): Promise<PartRef[]> {
-  const etags = new Map(listed.map((part) => [part.partNumber, unquoted(part.etag)]));
+  const wanted = new Map(listed.map((part) => [part.partNumber, part]));
   const chosen = new Map<number, SentPart>();
   for await (const sent of sentParts(context, at, uploadId)) {
-    if (etags.get(sent.partNumber) !== sent.part.etag) continue;
+    const meant = wanted.get(sent.partNumber);
+    if (!meant || !isMeant(meant, sent, algorithm)) continue;
     const present = chosen.get(sent.partNumber);
     if (!present || isNewer(sent, present)) chosen.set(sent.partNumber, sent);
   }
@@ -147,8 +211,22 @@ async function chooseParts(
         minimumSize: String(partBytesMin),
       });
     }
-    return { partNumber, attempt: sent.attempt, size, etag: sent.part.etag };
+    const { checksum } = sent.part;
+    const value = checksum?.algorithm === algorithm ? checksum?.value : undefined;
+    return { partNumber, attempt: sent.attempt, size, etag: sent.part.etag, checksum: value };
   });
+}
+
+/** Whether a sending has the ETag listed, and the checksum if one is. */
+function isMeant(
+  { etag, checksum }: ListedPart,
+  { part }: SentPart,
+  algorithm: ChecksumAlgorithm | undefined,
+): boolean {
+  if (unquoted(etag) !== part.etag) return false;
+  if (checksum === undefined) return true;
+  // Without an algorithm nothing was promised about checksums: what is not stored cannot differ.
+  return part.checksum ? part.checksum.value === checksum : algorithm === undefined;
 }
 
 /** MD5 of the parts' MD5s, and their number. */

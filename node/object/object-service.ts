@@ -46,7 +46,18 @@ export function createObjectService(deps: ObjectDeps): ObjectModule {
   const { clock, chance, digest, index, data, log } = deps;
   const background = new Background(log);
   const { sliceBits } = deps.config.genesis;
-  const context: Context = { clock, chance, digest, index, data, log, background, sliceBits };
+  const { hopSecret } = deps.config;
+  const context: Context = {
+    clock,
+    chance,
+    digest,
+    index,
+    data,
+    log,
+    background,
+    sliceBits,
+    hopSecret,
+  };
   return {
     createBucket: (request) => createBucket(context, request),
     getBucket: (request) => getBucket(context, request.name),

@@ -11,10 +11,10 @@ import {
   type ByteStream,
   type PutResult,
 } from "../../shared/object-service.ts";
-import { type Part, type Upload } from "../../shared/records.ts";
+import { type ChecksumAlgorithm, type Part, type Upload } from "../../shared/records.ts";
 import { type Chain, type RegisterAddress, type RegisterKey, isGivenUp } from "../index/types.ts";
 import { checkPartNumber, objectAddress, partAddress, partOfKey, partRange } from "./addresses.ts";
-import { BodyReader } from "./body-reader.ts";
+import { BodyReader, declaredAlgorithm } from "./body-reader.ts";
 import { type Context, namedAttempts, randomHex, readChain } from "./context.ts";
 import { MergedScan } from "./merged-scan.ts";
 import { commitStaged, stageBody } from "./stage-body.ts";
@@ -46,20 +46,42 @@ export async function putPart(
   const { uploadId, partNumber } = request;
   checkPartNumber(partNumber);
   const object = objectAddress(request.bucket, request.key, context.sliceBits);
-  const reader = new BodyReader(body, request.body, context.digest);
-  findUpload(await readChain(context, object), uploadId);
+  const upload = findUpload(await readChain(context, object), uploadId);
+  const reader = new BodyReader(body, request.body, context.digest, {
+    hopSecret: context.hopSecret,
+    checksum: expectedAlgorithm(upload, request.body),
+  });
 
   const attempt = randomHex(context, 8);
   const at = partAddress(object, uploadId, partNumber, attempt);
   const staged = await stageBody(context, at, reader);
   if (staged.blocks.length > 0) await stillOpen(context, object, uploadId, staged.giveUp);
-  const part = { size: reader.length, etag: reader.etag, body: staged.ref };
+  const part = {
+    size: reader.length,
+    etag: reader.etag,
+    checksum: reader.checksum,
+    body: staged.ref,
+  };
   const { requestId } = request;
   const result = await commitStaged(context, at, { type: "putPart", part }, staged, { requestId });
   assert(result.type === "part", "putPart answers with the part");
 
   await keepOrRemove(context, object, request, { ...result, key: at.key, partNumber, attempt });
-  return { etag: result.part.etag, version: 1, lastModifiedMs: result.part.lastModifiedMs };
+  const { etag, lastModifiedMs, checksum } = result.part;
+  return { etag, version: 1, lastModifiedMs, checksum };
+}
+
+/** The upload's: a part without a checksum gets one of it all the same. Throws InvalidRequest for one of another. */
+function expectedAlgorithm(upload: Upload, body: BodyPlan): ChecksumAlgorithm | undefined {
+  const expected = upload.checksum?.algorithm;
+  const actual = declaredAlgorithm(body);
+  if (expected && actual && expected !== actual) {
+    throw new RingstowError(
+      "InvalidRequest",
+      `Checksum Type mismatch occurred, expected checksum Type: ${expected}, actual checksum Type: ${actual}`,
+    );
+  }
+  return expected;
 }
 
 /**

@@ -14,7 +14,7 @@ export async function put(
   body: ByteStream,
 ): Promise<PutResult> {
   const at = objectAddress(request.bucket, request.key, context.sliceBits);
-  const reader = new BodyReader(body, request.body, context.digest);
+  const reader = new BodyReader(body, request.body, context.digest, context);
   // No early look at the precondition: a retry whose first attempt was committed would find its own object and be
   // refused. Only the register knows the request ids.
   const staged = await stageBody(context, at, reader);
@@ -23,6 +23,7 @@ export async function put(
     metadata: request.metadata,
     size: reader.length,
     etag: reader.etag,
+    checksum: reader.checksum,
     body: staged.ref,
   };
   const result = await commitStaged(
@@ -34,5 +35,5 @@ export async function put(
   );
   assert(result.type === "committed", "a commit answers that it is committed");
   const { etag, version, lastModifiedMs } = result;
-  return { etag, version, lastModifiedMs };
+  return { etag, version, lastModifiedMs, checksum: entry.checksum };
 }

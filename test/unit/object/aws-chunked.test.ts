@@ -115,6 +115,12 @@ describe("decodeAwsChunked", () => {
     ["an empty size", "\r\n0\r\n\r\n"],
     ["a size beyond any object", "ffffffffff\r\n"],
     ["a header line without an end", "1".repeat(5000)],
+    ["bytes after the last chunk's data", "1\r\naa\r\n0\r\n\r\n"],
+  ])("refuses %s", async (_what, body) => {
+    expect(await codeOf(decode(text.encode(body)))).toBe("MalformedBody");
+  });
+
+  it.each([
     ["a trailer without a name", "0\r\n:x\r\n\r\n"],
     ["a trailer twice", "0\r\na:1\r\na:2\r\n\r\n"],
     [
@@ -122,8 +128,8 @@ describe("decodeAwsChunked", () => {
       `0\r\n${Array.from({ length: 40 }, (_, i) => `t${i}:1\r\n`).join("")}\r\n`,
     ],
     ["bytes after the end", "0\r\n\r\nmore bytes\r\n"],
-  ])("refuses %s", async (_what, body) => {
-    expect(await codeOf(decode(text.encode(body)))).toBe("MalformedBody");
+  ])("refuses %s as a damaged trailer", async (_what, body) => {
+    expect(await codeOf(decode(text.encode(body)))).toBe("MalformedTrailer");
   });
 
   it("neither crashes nor hangs on garbage", async () => {
@@ -134,7 +140,7 @@ describe("decodeAwsChunked", () => {
         sizesArbitrary,
         async (bytes, sizes) => {
           const code = await codeOf(decode(bytes, sizes));
-          expect(["none", "MalformedBody", "IncompleteBody"]).toContain(code);
+          expect(["none", "MalformedBody", "MalformedTrailer", "IncompleteBody"]).toContain(code);
           // Only an encoding that says that it ends may decode.
           if (code === "none")
             expect(new TextDecoder().decode(bytes)).toMatch(/(^|\n)0+(;.*)?\r?\n/u);

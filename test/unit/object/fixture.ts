@@ -14,19 +14,15 @@ import { type NodeConfig } from "../../../node/config.ts";
 import { type Clock, type Digest, type Log } from "../../../node/ports.ts";
 import { type Route } from "../../../node/route/types.ts";
 import { createObjectService } from "../../../node/object/object-service.ts";
+import { nodeDigest } from "../../../node/runtime/node-digest.ts";
 import { SeededChance } from "../../sim/seeded-chance.ts";
 import { FakeData, concat } from "./fake-data.ts";
 import { FakeIndex } from "./fake-index.ts";
 
 export const SLICE_BITS = 4;
 
-export const digest: Digest = {
-  start: (algorithm) => {
-    const hash = createHash(algorithm);
-    return { update: (chunk) => void hash.update(chunk), digest: () => hash.digest() };
-  },
-  crc32: () => 0,
-};
+export const digest: Digest = nodeDigest;
+export const HOP_SECRET = new Uint8Array(32).fill(9);
 
 export const md5 = (bytes: Uint8Array): string => createHash("md5").update(bytes).digest("hex");
 export const sha256 = (bytes: Uint8Array): string =>
@@ -52,7 +48,8 @@ export function makeService() {
   const logged: string[] = [];
   const note = (event: string): void => void logged.push(event);
   const log: Log = { info: note, warn: note, error: note };
-  const config = { genesis: { sliceBits: SLICE_BITS } as Genesis } as NodeConfig;
+  const genesis = { sliceBits: SLICE_BITS } as Genesis;
+  const config = { genesis, hopSecret: HOP_SECRET } as NodeConfig;
   const chance = new SeededChance(7);
   const route = {} as Route;
   const service = createObjectService({ config, clock, chance, digest, index, data, route, log });
