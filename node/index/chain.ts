@@ -46,7 +46,18 @@ export function applyToChain(
     case "commit":
       return commit(chain, operation, context);
     case "delete":
-      return remove(chain, operation.precondition, context);
+      return remove(chain, operation, context);
+    case "publish": {
+      const present = chain.entries[0];
+      const ids = blocksOf(operation.entry).map(({ id }) => id);
+      // Finished twice: a block has one entry, or it would become its own garbage.
+      if (present && blocksOf(present).some(({ id }) => ids.includes(id)))
+        return step(chain, committed(present));
+      requireFence(chain, operation.fence);
+      requireOwned(chain, operation.entry);
+      const next = withEntry(chain, operation.entry, context);
+      return step(next, committed(next.entries[0]!));
+    }
     case "addPointer":
       return addPointer(chain, operation);
     case "createUpload":
@@ -100,7 +111,7 @@ function commit(
   operation: Extract<ChainOperation, { type: "commit" }>,
   context: OperationContext,
 ): ChainStep {
-  const { entry, precondition, uploadId } = operation;
+  const { entry, precondition, uploadId, fence } = operation;
   const present = chain.entries[0];
   if (uploadId !== undefined && !chain.uploads.some((upload) => upload.id === uploadId)) {
     // Complete sent twice: the first one's answer again, as long as its object is still the newest.
@@ -109,14 +120,18 @@ function commit(
     }
     throw new RingstowError("NoSuchUpload");
   }
-  if (chain.lock) throw new RingstowError("SlowDown", "A native writer holds this object's lock");
+  requireUnlocked(chain, fence);
   checkPrecondition(present, precondition);
   requireOwned(chain, entry);
   const next = withEntry(chain, entry, context);
-  return step(
-    uploadId === undefined ? next : endUpload(next, uploadId, context),
-    committed(next.entries[0]!),
-  );
+  const ended = uploadId === undefined ? next : endUpload(next, uploadId, context);
+  return step(fence === undefined ? ended : grantNext(ended), committed(next.entries[0]!));
+}
+
+/** A write by S3 waits its turn: it holds the lock by `fence`, or there is no lock. */
+function requireUnlocked(chain: Chain, fence: number | undefined): void {
+  if (fence !== undefined) requireFence(chain, fence);
+  else if (chain.lock) throw new RingstowError("Locked");
 }
 
 function requireOwned(chain: Chain, entry: NewEntry): void {
@@ -155,15 +170,20 @@ function withEntry(chain: Chain, entry: NewEntry, context: OperationContext): Ch
   };
 }
 
-function remove(chain: Chain, precondition: Precondition, context: OperationContext): ChainStep {
+function remove(
+  chain: Chain,
+  { precondition, fence }: Extract<ChainOperation, { type: "delete" }>,
+  context: OperationContext,
+): ChainStep {
   const present = chain.entries[0];
-  if (chain.lock) throw new RingstowError("SlowDown", "A native writer holds this object's lock");
+  requireUnlocked(chain, fence);
   checkPrecondition(present, precondition);
-  if (!present) return step(chain, { type: "deleted", existed: false, version: chain.version });
+  const opened = fence === undefined ? chain : grantNext(chain);
+  if (!present) return step(opened, { type: "deleted", existed: false, version: chain.version });
   const version = chain.version + 1;
   return step(
     {
-      ...chain,
+      ...opened,
       version,
       entries: [],
       garbage: mergeGarbage(chain.garbage, garbageOf(chain.entries, context)),
@@ -197,15 +217,19 @@ function mergeGarbage(garbage: readonly Garbage[], added: readonly Garbage[]): G
 
 // ---------------------------------------------------------------- replicas and garbage
 
-/** The block with one more replica, if it is the one meant and does not have it yet; else the very same block. */
+/** The block with one more replica of its newest bytes, or a pointer raised to them; else the very same block. */
 export function grownBlock(
   block: BlockRef,
   operation: Extract<ChainOperation, { type: "addPointer" }>,
 ): BlockRef {
   if (block.id !== operation.block) return block;
-  if (block.replicas.some((pointer) => pointer.node === operation.node)) return block;
-  const version = block.replicas[0]?.version ?? 1;
-  return { ...block, replicas: [...block.replicas, { node: operation.node, version }] };
+  const { node } = operation;
+  const version = block.replicas.reduce((newest, one) => Math.max(newest, one.version), 0) || 1;
+  const present = block.replicas.find((pointer) => pointer.node === node);
+  if (!present) return { ...block, replicas: [...block.replicas, { node, version }] };
+  if (present.version >= version) return block;
+  const replicas = block.replicas.map((one) => (one === present ? { node, version } : one));
+  return { ...block, replicas };
 }
 
 function addPointer(

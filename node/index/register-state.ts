@@ -103,6 +103,7 @@ export function applyOperation(
       const replacesBody =
         operation.type === "commit" ||
         operation.type === "delete" ||
+        operation.type === "publish" ||
         (operation.type === "release" && operation.entry !== undefined);
       return {
         value: { kind, chain: step.chain },
@@ -142,6 +143,7 @@ export function isOpen(value: RegisterValue | undefined): boolean {
 const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]> = {
   commit: "object",
   delete: "object",
+  publish: "object",
   addPointer: "object",
   createUpload: "object",
   abortUpload: "object",
@@ -164,6 +166,7 @@ const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]
 export function needsOpenGate(operation: RegisterOperation): boolean {
   return (
     operation.type === "commit" ||
+    operation.type === "publish" ||
     operation.type === "createUpload" ||
     operation.type === "putPart" ||
     operation.type === "acquire" ||
@@ -176,6 +179,8 @@ export function digestOf(operation: RegisterOperation): string {
   switch (operation.type) {
     case "commit":
       return `commit ${operation.entry.etag}`;
+    case "publish":
+      return `publish ${operation.entry.etag}`;
     case "putPart":
       return `putPart ${operation.part.etag}`;
     default:

@@ -76,9 +76,21 @@ export type ChainOperation =
       readonly precondition: Precondition;
       /** Set by Complete: the upload must exist and ends with this commit; its part registers stay. */
       readonly uploadId?: UploadId | undefined;
+      /** Of the lock that this write holds: it is opened in the same step. Without it a locked chain throws Locked. */
+      readonly fence?: number | undefined;
     }
-  | { readonly type: "delete"; readonly precondition: Precondition }
-  /** A late replica of a block is durable. No-op when the chain no longer names the block. */
+  | {
+      readonly type: "delete";
+      readonly precondition: Precondition;
+      /** As of commit. */
+      readonly fence?: number | undefined;
+    }
+  /** A commit by the lock's holder, who keeps the lock. Throws FenceTooOld. */
+  | { readonly type: "publish"; readonly fence: number; readonly entry: NewEntry }
+  /**
+   * A late replica of a block is durable, or one that was behind has caught up. No-op when the chain no longer names
+   * the block.
+   */
   | { readonly type: "addPointer"; readonly block: BlockId; readonly node: NodeId }
   | { readonly type: "createUpload"; readonly upload: Omit<Upload, "initiatedMs"> }
   | { readonly type: "abortUpload"; readonly uploadId: UploadId }

@@ -301,11 +301,53 @@ describe("lock", () => {
   test("an S3 write or delete waits for the holder; the holder's release writes", () => {
     const subject = new Subject();
     subject.lock(101);
-    expect(() => subject.put("a")).toThrow(code("SlowDown"));
-    expect(() => subject.do({ type: "delete", precondition: {} })).toThrow(code("SlowDown"));
+    expect(() => subject.put("a")).toThrow(code("Locked"));
+    expect(() => subject.do({ type: "delete", precondition: {} })).toThrow(code("Locked"));
     subject.do({ type: "release", fence: 1, entry: entry("native", blocks(1)) });
     expect(subject.chain.entries[0]).toMatchObject({ etag: "native", version: 1 });
     subject.put("a");
+  });
+
+  test("publish writes and keeps the lock; an old fence publishes nothing", () => {
+    const subject = new Subject();
+    subject.put("a", blocks(1));
+    subject.lock(101);
+    subject.lock(102);
+    const publish = { type: "publish", fence: 1, entry: entry("b", blocks(2)) } as const;
+    expect(subject.do(publish)).toMatchObject({ type: "committed", version: 2, etag: "b" });
+    expect(subject.chain).toMatchObject({ lock: { fence: 1 }, queue: [{ holder: "h102" }] });
+    expect(subject.chain.garbage).toMatchObject([{ block: { id: blockId(1) } }]);
+    subject.do({ type: "expire", fence: 1 });
+    expect(() => subject.do(publish)).toThrow(code("FenceTooOld"));
+    expect(subject.chain.version).toBe(2);
+  });
+
+  test("a commit or delete with the lock's fence writes and grants the next in one step", () => {
+    const subject = new Subject();
+    for (const request of [101, 102, 103]) subject.lock(request);
+    subject.do({ type: "commit", entry: entry("a"), precondition: {}, fence: 1 });
+    expect(subject.chain).toMatchObject({ version: 1, lock: { fence: 2, holder: "h102" } });
+    const late = { type: "commit", entry: entry("b"), precondition: {}, fence: 1 } as const;
+    expect(() => subject.do(late)).toThrow(code("FenceTooOld"));
+    subject.do({ type: "delete", precondition: {}, fence: 2 });
+    expect(subject.chain).toMatchObject({ entries: [], lock: { fence: 3, holder: "h103" } });
+    subject.do({ type: "delete", precondition: {}, fence: 3 });
+    expect(subject.chain).toMatchObject({ lock: undefined, queue: [] });
+  });
+
+  test("addPointer raises a pointer that is behind to the newest version", () => {
+    const subject = new Subject();
+    subject.put("a", blocks(1));
+    subject.lock(101);
+    const at = { block: blockId(1), node: nodeId(1) };
+    subject.do({ type: "update", fence: 1, ...at, version: 5 });
+    const add = { type: "addPointer", block: blockId(1), node: nodeId(2) } as const;
+    expect(subject.do(add)).toEqual({ type: "pointer", added: true });
+    const { body } = subject.chain.entries[0]!;
+    expect(body.kind === "blocks" && body.blocks[0]!.replicas.map((one) => one.version)).toEqual([
+      5, 5,
+    ]);
+    expect(subject.keeps(add)).toBe(true);
   });
 
   test("an old fence does nothing", () => {
