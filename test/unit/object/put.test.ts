@@ -68,9 +68,10 @@ describe("put", () => {
   it("decodes aws-chunked", async () => {
     const { service } = makeService();
     const encoded = new TextEncoder().encode(
-      "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AA==\r\n\r\n",
+      "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n",
     );
-    const body = plan(5, { encoding: "aws-chunked" });
+    const trailers = ["x-amz-checksum-crc32"];
+    const body = plan(5, { encoding: "aws-chunked", checksum: { algorithm: "crc32" }, trailers });
     await service.put(putRequest("k", body), stream(encoded, 3));
     expect(await readObject(await service.get(getRequest("k")))).toEqual(
       new TextEncoder().encode("hello"),
