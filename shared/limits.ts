@@ -178,3 +178,13 @@ export const announceChangeBytes = 256 * MiB; // written or deleted since: annou
 export const storeBatchBytesMax = 4 * MiB; // of one synced batch; more goes into the next, so that a sync stays short
 export const sealsCachedMax = 1_000; // checksum tables of blocks in memory, 2 KiB each at most
 export const storeWaitingMax = 100_000; // writes that wait for a sync; the disk stands still when there are more
+
+// Native writes
+export const nativeLeaseMinMs = 1_000;
+export const nativeLeaseMaxMs = 600_000;
+export const nativeWaitMaxMs = 30_000; // of one call that waits for a grant or a change
+export const lockPollMinMs = 25; // first pause between two looks at a lock; then doubling
+export const lockPollMaxMs = 250;
+export const lockedWriteMs = 10_000; // an S3 write waits so long for a native writer, and holds the lock no longer
+export const repairTriesMax = 6; // of one written block, at growing pauses; the next finish tries again
+export const repairPauseMs = 1_000; // before the first of them, doubling

@@ -3,6 +3,7 @@ import { assert } from "../../shared/errors.ts";
 import { type BucketRef, type ConditionalWrite } from "../../shared/object-service.ts";
 import { objectAddress } from "./addresses.ts";
 import { type Context } from "./context.ts";
+import { lockedWrite } from "./locked-write.ts";
 
 export interface DeleteRequest extends ConditionalWrite {
   readonly bucket: BucketRef;
@@ -17,7 +18,7 @@ export async function deleteObject(
   const { precondition, requestId, again } = request;
   const at = objectAddress(request.bucket, request.key, context.sliceBits);
   const operation = { type: "delete", precondition } as const;
-  const result = await context.index.execute(at, operation, { requestId, again });
+  const result = await lockedWrite(context, at, operation, { requestId, again });
   assert(result.type === "deleted", "a delete answers that it is deleted");
   return { existed: result.existed };
 }

@@ -22,6 +22,7 @@ import { checkPartNumber, objectAddress } from "./addresses.ts";
 import { checkShape, checkUploadChecksum, checksumOfParts } from "./checksums.ts";
 import { unquoted } from "./conditions.ts";
 import { type Context, randomHex, readChain } from "./context.ts";
+import { lockedWrite } from "./locked-write.ts";
 import { type SentPart, isNewer, sentParts } from "./parts.ts";
 import { sweepNow } from "./sweep-upload.ts";
 
@@ -113,7 +114,7 @@ export async function completeUpload(
   };
   // When another Complete won in between, the chain answers with what that one committed.
   const operation = { type: "commit", entry, precondition, uploadId } as const;
-  const result = await context.index.execute(at, operation, { requestId, again });
+  const result = await lockedWrite(context, at, operation, { requestId, again });
   assert(result.type === "committed", "a commit answers that it is committed");
   context.background.run("sweep a completed upload", () =>
     sweepNow(context, at, uploadId, "completed"),

@@ -15,6 +15,7 @@ import { freeGarbage } from "./garbage.ts";
 import { get } from "./get.ts";
 import { listUploads } from "./list-uploads.ts";
 import { list } from "./list.ts";
+import { createNativeService } from "./native/native-service.ts";
 import { abortUpload, completeUpload, createUpload } from "./multipart.ts";
 import { listParts, putPart } from "./parts.ts";
 import { put } from "./put.ts";
@@ -73,6 +74,7 @@ export function createObjectService(deps: ObjectDeps): ObjectModule {
     abortUpload: (request) => abortUpload(context, request),
     listParts: (request) => listParts(context, request),
     listUploads: (request) => listUploads(context, request),
+    ...createNativeService(context, deps.route, deps.config.genesis.copies),
     async freeGarbage(at, chain) {
       try {
         await freeGarbage(context, at, chain);

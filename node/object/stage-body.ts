@@ -12,6 +12,7 @@ import {
 import { BlockStager, type StagedBlock } from "./block-stager.ts";
 import { type BodyReader } from "./body-reader.ts";
 import { type Context, freshRequestId } from "./context.ts";
+import { lockedWrite } from "./locked-write.ts";
 
 export interface StagedBody {
   readonly ref: BodyRef;
@@ -90,7 +91,7 @@ export async function commitStaged(
 ): Promise<RegisterResult> {
   let result: RegisterResult;
   try {
-    result = await context.index.execute(at, operation, { requestId, again, body: staged.inline });
+    result = await lockedWrite(context, at, operation, { requestId, again, body: staged.inline });
   } catch (error) {
     if (isRefusal(error)) context.background.run("give up staged blocks", staged.giveUp);
     throw error;

@@ -1,0 +1,75 @@
+// The native workflow on the coordinator: lock, draft, publish (the paper's section 3.3).
+import { RingstowError } from "../../../shared/errors.ts";
+import { nativeLeaseMaxMs, nativeLeaseMinMs, nativeWaitMaxMs } from "../../../shared/limits.ts";
+import { type NativeService } from "../../../shared/native-service.ts";
+import { type Route } from "../../route/types.ts";
+import { objectAddress } from "../addresses.ts";
+import { type Context, freshRequestId } from "../context.ts";
+import { poll } from "../pause.ts";
+import { hasRoom } from "../../data/placement.ts";
+import { draftId, readPresent, requireHeld } from "./draft.ts";
+import { finishIn } from "./finish-write.ts";
+import { bestFor, current, lookupIn, nameOfMember } from "./lookup.ts";
+
+/** @param copies of a block that are wanted */
+export function createNativeService(context: Context, route: Route, copies: number): NativeService {
+  const { index } = context;
+  return {
+    lookup: lookupIn(context, route),
+    finishWrite: finishIn(context, route, copies),
+    async beginWrite({ bucket, key, holder, leaseMs: wanted, requestId, client, waitMs }) {
+      const at = objectAddress(bucket, key, context.sliceBits);
+      await readPresent(context, at);
+      const leaseMs = Math.min(Math.max(wanted, nativeLeaseMinMs), nativeLeaseMaxMs);
+      let place = 0;
+      const granted = await poll(
+        context.clock,
+        Math.min(waitMs ?? 0, nativeWaitMaxMs),
+        async () => {
+          const result = await index.execute(
+            at,
+            { type: "acquire", holder, leaseMs },
+            { requestId },
+          );
+          if (result.type === "queued") place = result.place;
+          return result.type === "granted" ? result : undefined;
+        },
+      );
+      if (!granted) return { state: "queued", place };
+      const { fence } = granted;
+      const { chain, base, baseSize } = await readPresent(context, at);
+      requireHeld(chain, fence);
+      const kept = base && "replicas" in base ? current(route, base) : [];
+      const members = kept.length > 0 ? kept : route.live().filter(hasRoom);
+      const best = bestFor(client, members, route.self.zone);
+      if (!best) throw new RingstowError("Unavailable", "No node has room for the draft");
+      return {
+        state: "granted",
+        fence,
+        leaseMs: granted.leaseMs,
+        node: nameOfMember(best.member),
+        block: draftId(context, at, fence, best.member.id),
+        baseVersion: chain.entries[0]?.version ?? 0,
+        baseSize,
+      };
+    },
+    async renewWrite({ bucket, key, fence }) {
+      const at = objectAddress(bucket, key, context.sliceBits);
+      const requestId = freshRequestId(context);
+      const result = await index.execute(at, { type: "renew", fence }, { requestId });
+      return { leaseMs: result.type === "granted" ? result.leaseMs : 0 };
+    },
+    async unlock({ bucket, key, fence, requestId }) {
+      const at = objectAddress(bucket, key, context.sliceBits);
+      await index.execute(at, { type: "release", fence }, { requestId });
+    },
+    async cancelWrite({ bucket, key, requestId }) {
+      const at = objectAddress(bucket, key, context.sliceBits);
+      await index.execute(
+        at,
+        { type: "cancel", requestId },
+        { requestId: freshRequestId(context) },
+      );
+    },
+  };
+}
