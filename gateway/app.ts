@@ -7,6 +7,7 @@ import { isBucketName } from "./s3/bucket-name.ts";
 import { BucketCache } from "./s3/bucket-cache.ts";
 import * as buckets from "./s3/buckets.ts";
 import { Call, type CallParts, type GatewayConfig } from "./s3/call.ts";
+import { getObjectAttributes } from "./s3/attributes.ts";
 import { copyObject, uploadPartCopy } from "./s3/copy.ts";
 import { deleteObjects } from "./s3/delete-objects.ts";
 import { errorResponse, isFault, S3Error, toS3Error } from "./s3/errors.ts";
@@ -45,6 +46,7 @@ const HANDLERS: Record<Operation, (call: Call) => Promise<Response>> = {
   CopyObject: copyObject,
   DeleteObject: objects.deleteObject,
   GetObjectAcl: objects.getObjectAcl,
+  GetObjectAttributes: getObjectAttributes,
   CreateMultipartUpload: multipart.createMultipartUpload,
   UploadPart: multipart.uploadPart,
   UploadPartCopy: uploadPartCopy,

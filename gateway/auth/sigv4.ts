@@ -34,6 +34,20 @@ export interface Authenticated {
   readonly accessKeyId: string;
   readonly owner: string;
   readonly payload: Payload;
+  /** What verifies the chunks of a body that is sent with signed chunks. */
+  readonly chunks?: ChunkSeed | undefined;
+}
+
+/** Where the chain of chunk signatures begins. */
+export interface ChunkSeed {
+  /** The one-day signing key, 32 bytes. */
+  readonly key: Uint8Array;
+  /** The request's signature, 64 hex digits. */
+  readonly signature: string;
+  /** YYYYMMDDTHHMMSSZ. */
+  readonly timestamp: string;
+  /** date/region/service/aws4_request. */
+  readonly scope: string;
 }
 
 export interface AuthenticatorOptions {
@@ -66,8 +80,9 @@ export class Authenticator {
         AWSAccessKeyId: claim.scope.accessKeyId,
       });
     }
-    this.#checkSignature(claim, request, payloadHash, credential);
-    return { accessKeyId: claim.scope.accessKeyId, owner: credential.owner, payload };
+    const seed = this.#checkSignature(claim, request, payloadHash, credential);
+    const chunks = payload.type === "streaming" && payload.signed ? seed : undefined;
+    return { accessKeyId: claim.scope.accessKeyId, owner: credential.owner, payload, chunks };
   }
 
   #checkScope(claim: Claim): void {
@@ -93,7 +108,7 @@ export class Authenticator {
     request: SignedRequest,
     payloadHash: string,
     credential: Credential,
-  ): void {
+  ): ChunkSeed {
     const { date, region, service } = claim.scope;
     const scope = `${date}/${region}/${service}/aws4_request`;
     const key = this.#keys.get(credential.secretAccessKey, claim.scope);
@@ -111,7 +126,9 @@ export class Authenticator {
       });
       stringToSign = stringToSignOf(claim.timestamp, scope, canonicalRequest);
       const expected = toHex(hmacSha256(key, latin1Bytes(stringToSign)));
-      if (equalInConstantTime(expected, claim.signature)) return;
+      if (equalInConstantTime(expected, claim.signature)) {
+        return { key, signature: expected, timestamp: claim.timestamp, scope };
+      }
     }
     throw new S3Error("SignatureDoesNotMatch", undefined, {
       AWSAccessKeyId: claim.scope.accessKeyId,

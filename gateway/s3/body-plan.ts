@@ -1,12 +1,30 @@
 // How a request's body is encoded and what it must be. The gateway forwards the bytes; the coordinator checks them.
 import { objectBytesMax } from "../../shared/limits.ts";
-import { toHex } from "../../shared/ids.ts";
-import { type BodyPlan } from "../../shared/object-service.ts";
+import { fromHex, toHex } from "../../shared/ids.ts";
+import { type BodyPlan, type ChunkSigning } from "../../shared/object-service.ts";
+import { sealSecret } from "../../shared/sealed-secret.ts";
 import { type Payload } from "../auth/payload.ts";
+import { type Call } from "./call.ts";
+import { algorithmNamed, algorithmOfHeader, declaredChecksum } from "./checksums.ts";
 import { S3Error } from "./errors.ts";
 
+/** The plan of a call's body, with what verifies its chunks: the key goes sealed, only nodes can read it. */
+export function planBodyOf(call: Pick<Call, "headers" | "auth" | "platform" | "config">): BodyPlan {
+  const plan = planBody(call.headers, call.auth.payload);
+  const { chunks } = call.auth;
+  if (!chunks) return plan;
+  const { key, signature, timestamp, scope } = chunks;
+  const { randomId } = call.platform;
+  const nonce = fromHex(randomId() + randomId()).subarray(0, 24);
+  const about = `chunk signing\n${scope}\n${timestamp}`;
+  const sealedKey = sealSecret(call.config.hopSecret, nonce, about, key);
+  const signing: ChunkSigning = { sealedKey, seed: signature, timestamp, scope };
+  return { ...plan, signing };
+}
+
 /**
- * The plan of a PUT's body. Throws MissingContentLength, EntityTooLarge or InvalidDigest; no byte is read.
+ * The plan of a PUT's body but for signatures of chunks. Throws MissingContentLength, EntityTooLarge, InvalidDigest or
+ * InvalidRequest; no byte is read.
  * aws-chunked is known by the payload kind: not every client names it in Content-Encoding.
  */
 export function planBody(headers: Headers, payload: Payload): BodyPlan {
@@ -30,7 +48,65 @@ export function planBody(headers: Headers, payload: Payload): BodyPlan {
     encoding: chunked ? "aws-chunked" : "plain",
     md5: contentMd5(headers),
     sha256: payload.type === "sha256" ? payload.hex : undefined,
+    ...checksumPlan(headers, payload),
   };
+}
+
+function checksumPlan(headers: Headers, payload: Payload): Pick<BodyPlan, "checksum" | "trailers"> {
+  const declared = declaredChecksum(headers);
+  const trailers = trailerNames(headers, payload);
+  const announced = trailers?.length === 1 ? algorithmOfHeader(trailers[0]!) : undefined;
+  if (declared && announced) {
+    throw new S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header");
+  }
+  const checksum = declared ?? (announced && { algorithm: announced });
+  const named = headers.get("x-amz-sdk-checksum-algorithm");
+  if (named !== null && algorithmNamed(named) === undefined) {
+    throw new S3Error(
+      "InvalidRequest",
+      "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+    );
+  }
+  if (named !== null && !checksum) {
+    throw new S3Error(
+      "InvalidRequest",
+      "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+    );
+  }
+  if (named !== null && algorithmNamed(named) !== checksum?.algorithm) {
+    throw new S3Error(
+      "InvalidRequest",
+      "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+    );
+  }
+  return { checksum, trailers };
+}
+
+/** Lower-case names of trailers to come; undefined when none may come. */
+function trailerNames(headers: Headers, payload: Payload): readonly string[] | undefined {
+  const header = headers.get("x-amz-trailer");
+  const expected = payload.type === "streaming" && payload.trailer;
+  if (!expected) {
+    if (header === null) return undefined;
+    throw new S3Error(
+      "InvalidRequest",
+      "The x-amz-trailer header needs an x-amz-content-sha256 that announces a trailer",
+    );
+  }
+  const names = (header ?? "")
+    .split(",")
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== "");
+  if (names.length > 1 && names.every((name) => algorithmOfHeader(name) !== undefined)) {
+    throw new S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header");
+  }
+  if (names.length !== 1 || algorithmOfHeader(names[0]!) === undefined) {
+    throw new S3Error(
+      "InvalidRequest",
+      "The value specified in the x-amz-trailer header is not supported",
+    );
+  }
+  return names;
 }
 
 /** Content-MD5 as 32 hex digits; undefined when it is not there. Throws InvalidDigest. */

@@ -4,6 +4,7 @@ import { type ListResult } from "../../shared/object-service.ts";
 import { xmlAnswer } from "./answer.ts";
 import { ownerElements } from "./buckets.ts";
 import { type Call } from "./call.ts";
+import { checksumKindElements } from "./checksums.ts";
 import { S3Error } from "./errors.ts";
 import { formatIsoDate } from "./http-date.ts";
 import { type ListPosition, readListToken, writeListToken } from "./list-token.ts";
@@ -133,6 +134,7 @@ function contents(
       ["Key", encode(key)],
       ["LastModified", formatIsoDate(entry.lastModifiedMs)],
       ["ETag", `"${entry.etag}"`],
+      ...checksumKindElements(entry.checksum),
       ["Size", entry.size],
       ["Owner", owner === undefined ? undefined : ownerElements(owner)],
       ["StorageClass", "STANDARD"],

@@ -2,9 +2,21 @@
 import { listKeysMax, partNumberMax } from "../../shared/limits.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { emptyAnswer, slowXmlAnswer, xmlAnswer } from "./answer.ts";
-import { planBody } from "./body-plan.ts";
+import { planBodyOf } from "./body-plan.ts";
 import { ownerElements } from "./buckets.ts";
 import { type Call } from "./call.ts";
+import {
+  checksumElements,
+  checksumHeaders,
+  checksumKindElements,
+  checksumType,
+  checksumValueElements,
+  type DeclaredChecksum,
+  declaredChecksum,
+  partChecksum,
+  uploadChecksum,
+  uploadChecksumHeaders,
+} from "./checksums.ts";
 import { writePrecondition } from "./conditions.ts";
 import { S3Error } from "./errors.ts";
 import { checkNewKey, describedBy, refuseUnsupported } from "./headers.ts";
@@ -19,33 +31,38 @@ export interface ListedPart {
   readonly partNumber: number;
   /** Unquoted. */
   readonly etag: string;
+  readonly checksum: DeclaredChecksum | undefined;
 }
 
 export async function createMultipartUpload(call: Call): Promise<Response> {
   const { bucket: name, key } = call.route;
   checkNewKey(key);
   const described = describedBy(call.headers);
+  const checksum = uploadChecksum(call.headers);
   const requestId = call.requestId();
   const upload = await call.inBucket(({ bucket, service }) =>
     service.createUpload({
       bucket,
       key,
       ...described,
+      checksum,
       requestId,
     }),
   );
-  return xmlAnswer(call, "InitiateMultipartUploadResult", [
+  const answer = xmlAnswer(call, "InitiateMultipartUploadResult", [
     ["Bucket", name],
     ["Key", key],
     ["UploadId", upload.id],
   ]);
+  uploadChecksumHeaders(upload.checksum, answer.headers);
+  return answer;
 }
 
 export async function uploadPart(call: Call): Promise<Response> {
   refuseUnsupported(call.headers);
   const number = partNumber(call)!;
   const upload = uploadId(call);
-  const body = planBody(call.headers, call.auth.payload);
+  const body = planBodyOf(call);
   const requestId = call.requestId();
   const result = await call.inBucket(({ bucket, service }) =>
     service.putPart(
@@ -62,6 +79,8 @@ export async function uploadPart(call: Call): Promise<Response> {
   );
   const headers = call.newHeaders();
   headers.set("etag", `"${result.etag}"`);
+  checksumHeaders(result.checksum, headers);
+  headers.delete("x-amz-checksum-type"); // a part has none
   return emptyAnswer(call, 200, headers);
 }
 
@@ -75,7 +94,11 @@ export function readPartList(xml: Uint8Array): readonly ListedPart[] {
       if (!/^\d{1,6}$/u.test(number) || !etag) {
         throw new S3Error("MalformedXML", "Every Part needs a PartNumber and an ETag");
       }
-      return { partNumber: Number(number), etag: etag.replace(/^"(.*)"$/u, "$1") };
+      return {
+        partNumber: Number(number),
+        etag: etag.replace(/^"(.*)"$/u, "$1"),
+        checksum: partChecksum(part),
+      };
     });
   if (parts.length === 0 || parts.length > partNumberMax) {
     throw new S3Error("MalformedXML", `The list must have 1 to ${partNumberMax} parts`);
@@ -92,7 +115,12 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
   const { bucket: name, key } = call.route;
   const upload = uploadId(call);
   const precondition = writePrecondition(call.headers);
-  const parts = readPartList(await readSmallBody(call));
+  const checksum = declaredChecksum(call.headers, true);
+  checkTypeOf(checksum, call.headers);
+  const size = declaredSize(call.headers);
+  // The header is of the object that comes to be, not of this list.
+  const listed = readPartList(await readSmallBody(call, "unchecked"));
+  const parts = listed.map((part) => ({ ...part, checksum: part.checksum?.value }));
   const requestId = call.requestId();
   const origin = call.config.publicUrl?.replace(/\/$/u, "") ?? "";
   const work = call
@@ -102,6 +130,8 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
         key,
         uploadId: upload,
         parts,
+        checksum,
+        size,
         precondition,
         requestId,
         again: call.again(),
@@ -112,8 +142,26 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
       ["Bucket", name],
       ["Key", key],
       ["ETag", `"${result.etag}"`],
+      ...checksumElements(result.checksum),
     ]);
   return slowXmlAnswer(call, "CompleteMultipartUploadResult", work);
+}
+
+function checkTypeOf(checksum: DeclaredChecksum | undefined, headers: Headers): void {
+  const type = checksumType(headers);
+  if (type !== "full" || !checksum?.value.includes("-")) return;
+  throw new S3Error(
+    "InvalidRequest",
+    `Value for x-amz-checksum-${checksum.algorithm} header is invalid.`,
+  );
+}
+
+/** x-amz-mp-object-size. */
+function declaredSize(headers: Headers): number | undefined {
+  const text = headers.get("x-amz-mp-object-size");
+  if (text === null) return undefined;
+  if (/^\d{1,15}$/u.test(text)) return Number(text);
+  throw new S3Error("InvalidRequest", "Value for x-amz-mp-object-size header is invalid.");
 }
 
 export async function abortMultipartUpload(call: Call): Promise<Response> {
@@ -165,11 +213,13 @@ export async function listParts(call: Call): Promise<Response> {
         ["LastModified", formatIsoDate(part.lastModifiedMs)],
         ["ETag", `"${part.etag}"`],
         ["Size", part.size],
+        ...checksumValueElements(part.checksum),
       ],
     ]),
     ["Initiator", ownerElements(owner)],
     ["Owner", ownerElements(owner)],
     ["StorageClass", "STANDARD"],
+    ...checksumKindElements(found.upload.checksum),
   ]);
 }
 
@@ -214,6 +264,7 @@ export async function listMultipartUploads(call: Call): Promise<Response> {
         ["Owner", ownerElements(owner)],
         ["StorageClass", "STANDARD"],
         ["Initiated", formatIsoDate(upload.initiatedMs)],
+        ...checksumKindElements(upload.checksum),
       ],
     ]),
     ...(limit === 0 ? [] : found.commonPrefixes).map((common): XmlElement => [

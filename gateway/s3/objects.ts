@@ -1,9 +1,10 @@
 // GET, HEAD, PUT and DELETE of one object.
 import { type GetResult } from "../../shared/object-service.ts";
 import { emptyAnswer } from "./answer.ts";
-import { planBody } from "./body-plan.ts";
+import { planBodyOf } from "./body-plan.ts";
 import { aclAnswer } from "./buckets.ts";
 import { type Call } from "./call.ts";
+import { checksumHeaders } from "./checksums.ts";
 import { readConditions, writePrecondition } from "./conditions.ts";
 import { S3Error } from "./errors.ts";
 import {
@@ -60,8 +61,14 @@ function objectAnswer(call: Call, result: GetResult, headOnly: boolean): Respons
   if (call.query("partNumber") !== undefined && result.partsCount !== undefined) {
     headers.set("x-amz-mp-parts-count", String(result.partsCount));
   }
+  if (showsChecksum(call, result)) checksumHeaders(entry.checksum, headers);
   const body = headOnly ? null : call.platform.toResponseBody(result.body, to - from);
   return new Response(body, { status: result.partial ? 206 : 200, headers });
+}
+
+/** A checksum of the whole object says nothing about some of its bytes. */
+function showsChecksum(call: Call, { partial }: { readonly partial: boolean }): boolean {
+  return !partial && call.headers.get("x-amz-checksum-mode")?.toUpperCase() === "ENABLED";
 }
 
 /** Everything that can be refused without the body is refused before it is read. */
@@ -69,7 +76,7 @@ export async function putObject(call: Call): Promise<Response> {
   const { key } = call.route;
   checkNewKey(key);
   const described = describedBy(call.headers);
-  const body = planBody(call.headers, call.auth.payload);
+  const body = planBodyOf(call);
   const precondition = writePrecondition(call.headers);
   const requestId = call.requestId();
   const result = await call.inBucket(({ bucket, service }) =>
@@ -88,6 +95,7 @@ export async function putObject(call: Call): Promise<Response> {
   );
   const headers = call.newHeaders();
   headers.set("etag", `"${result.etag}"`);
+  checksumHeaders(result.checksum, headers);
   return emptyAnswer(call, 200, headers);
 }
 

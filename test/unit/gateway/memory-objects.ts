@@ -15,6 +15,7 @@ import {
 } from "../../../shared/object-service.ts";
 import {
   type Bucket,
+  type Checksum,
   type Entry,
   type Precondition,
   type Upload,
@@ -30,7 +31,7 @@ interface Stored {
 interface StoredUpload {
   readonly key: string;
   readonly upload: Upload;
-  readonly parts: Map<number, { etag: string; bytes: Uint8Array }>;
+  readonly parts: Map<number, { etag: string; bytes: Uint8Array; checksum: Checksum | undefined }>;
 }
 
 const md5 = (bytes: Uint8Array): string => createHash("md5").update(bytes).digest("hex");
@@ -73,7 +74,10 @@ export class MemoryObjects {
         const objects = this.#in(request.bucket);
         const bytes = checked(await collect(body), request.body);
         this.#precondition(objects.get(request.key), request.precondition);
-        return this.#store(objects, request.key, bytes, md5(bytes), request);
+        return this.#store(objects, request.key, bytes, md5(bytes), {
+          ...request,
+          checksum: fullChecksum(request.body),
+        });
       }),
       get: record("get", this.#get),
       delete: record("delete", async ({ bucket, key, precondition }) => {
@@ -82,19 +86,27 @@ export class MemoryObjects {
         return { existed: objects.delete(key) };
       }),
       list: record("list", this.#list),
-      createUpload: record("createUpload", async ({ bucket, key, headers, metadata }) => {
+      createUpload: record("createUpload", async ({ bucket, key, headers, metadata, checksum }) => {
         this.#in(bucket);
-        const upload: Upload = { id: random(), initiatedMs: this.nowMs, headers, metadata };
+        const upload: Upload = {
+          id: random(),
+          initiatedMs: this.nowMs,
+          headers,
+          metadata,
+          checksum,
+        };
         this.uploads.set(upload.id, { key, upload, parts: new Map() });
         return upload;
       }),
       putPart: record("putPart", async ({ uploadId, partNumber, body: plan }, body) => {
         const upload = this.#upload(uploadId);
         const bytes = checked(await collect(body), plan);
-        upload.parts.set(partNumber, { etag: md5(bytes), bytes });
-        return { etag: md5(bytes), version: 1, lastModifiedMs: this.nowMs };
+        const checksum = fullChecksum(plan);
+        upload.parts.set(partNumber, { etag: md5(bytes), bytes, checksum });
+        return { etag: md5(bytes), version: 1, lastModifiedMs: this.nowMs, checksum };
       }),
-      completeUpload: record("completeUpload", async ({ bucket, key, uploadId, parts }) => {
+      completeUpload: record("completeUpload", async (request) => {
+        const { bucket, key, uploadId, parts } = request;
         const upload = this.#upload(uploadId);
         const chosen = parts.map(({ partNumber, etag }) => {
           const part = upload.parts.get(partNumber);
@@ -105,7 +117,10 @@ export class MemoryObjects {
         const bytes = new Uint8Array(Buffer.concat(chosen.map((part) => part.bytes)));
         const etag = `${md5(digests)}-${chosen.length}`;
         this.uploads.delete(uploadId);
-        return this.#store(this.#in(bucket), key, bytes, etag, upload.upload, chosen.length);
+        const kind = upload.upload.checksum;
+        const checksum = kind && request.checksum && { ...kind, value: request.checksum.value };
+        const described = { ...upload.upload, checksum };
+        return this.#store(this.#in(bucket), key, bytes, etag, described, chosen.length);
       }),
       abortUpload: record("abortUpload", async ({ uploadId }) => {
         this.#upload(uploadId);
@@ -116,8 +131,9 @@ export class MemoryObjects {
         const rows = [...parts]
           .filter(([partNumber]) => partNumber > after)
           .toSorted(([a], [b]) => a - b)
-          .map(([partNumber, { etag, bytes }]) => ({
+          .map(([partNumber, { etag, bytes, checksum }]) => ({
             partNumber,
+            checksum,
             etag,
             size: bytes.length,
             lastModifiedMs: this.nowMs,
@@ -217,13 +233,14 @@ export class MemoryObjects {
     key: string,
     bytes: Uint8Array,
     etag: string,
-    described: Pick<Entry, "headers" | "metadata">,
+    described: Pick<Entry, "headers" | "metadata" | "checksum">,
     partsCount?: number,
   ): PutResult {
     const version = (objects.get(key)?.entry.version ?? 0) + 1;
     const entry: Entry = {
       headers: described.headers,
       metadata: described.metadata,
+      checksum: described.checksum,
       size: bytes.length,
       etag,
       body: { kind: "inline" },
@@ -231,7 +248,7 @@ export class MemoryObjects {
       lastModifiedMs: this.nowMs,
     };
     objects.set(key, { entry, bytes, partsCount });
-    return { etag, version, lastModifiedMs: this.nowMs };
+    return { etag, version, lastModifiedMs: this.nowMs, checksum: described.checksum };
   }
 
   #precondition(stored: Stored | undefined, { ifMatch, ifNoneMatch }: Precondition): void {
@@ -259,6 +276,13 @@ export class MemoryObjects {
     if (!upload) throw new RingstowError("NoSuchUpload");
     return upload;
   }
+}
+
+/** What the coordinator would store, taken for right: it is the coordinator that checks. */
+function fullChecksum({ checksum }: BodyPlan): Checksum | undefined {
+  return checksum?.value === undefined
+    ? undefined
+    : { algorithm: checksum.algorithm, type: "full", value: checksum.value };
 }
 
 function checked(bytes: Uint8Array, plan: BodyPlan): Uint8Array {

@@ -188,6 +188,8 @@ describe("objects", () => {
       encoding: "aws-chunked",
       md5: undefined,
       sha256: undefined,
+      checksum: { algorithm: "crc32" },
+      trailers: ["x-amz-checksum-crc32"],
     });
     expect(put.headers).toEqual({});
     const { "x-amz-decoded-content-length": _, ...without } = headers;

@@ -11,6 +11,7 @@ import { MemoryObjects } from "./memory-objects.ts";
 
 export const REGION = "ring-1";
 export const HOST = "s3.example.test";
+export const HOP_SECRET = new Uint8Array(32).fill(9);
 export const KEYS = {
   alice: { secretAccessKey: "alice-secret", owner: "alice" },
   bob: { secretAccessKey: "bob-secret", owner: "bob" },
@@ -65,6 +66,7 @@ export class TestGateway {
         credentials: async (id) => (Object.hasOwn(KEYS, id) ? KEYS[id as "alice"] : undefined),
         trustForwarded: false,
         tokenSecret: new Uint8Array(32).fill(7),
+        hopSecret: HOP_SECRET,
         ...config,
       },
       platform: this.#platform(),
