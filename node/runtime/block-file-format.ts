@@ -37,11 +37,15 @@ export function encodeTail(id: BlockId, seal: StoredSeal, digest: Digest): Uint8
   return tail;
 }
 
-/** Data bytes and piece size that the footer names, checked against the file's length but not yet by its CRC. */
+/**
+ * Data bytes and piece size that the footer names, checked against the file's length but not yet by its CRC. The
+ * footer of a linked file names the block that its bytes were written for.
+ */
 export function decodeFooter(
   id: BlockId,
   footer: Uint8Array,
   fileLength: number,
+  linked: boolean,
 ): { size: number; pieceBytes: number } {
   const view = new DataView(footer.buffer, footer.byteOffset, footer.byteLength);
   if (footer.length !== footerBytes || fileLength < footerBytes) throw damaged(id, "it is cut off");
@@ -52,7 +56,7 @@ export function decodeFooter(
   if (format !== FORMAT) throw damaged(id, `its format is ${format}, expected ${FORMAT}`);
   const pieceBytes = view.getUint32(12, true);
   const size = Number(view.getBigUint64(32, true));
-  if (toHex(footer.subarray(16, 32)) !== id) throw damaged(id, "it holds another block");
+  if (!linked && toHex(footer.subarray(16, 32)) !== id) throw damaged(id, "it holds another block");
   if (pieceBytes === 0 || fileLength !== fileBytes(size, pieceBytes)) {
     throw damaged(id, "its length does not fit its footer");
   }
@@ -65,8 +69,10 @@ export function decodeTail(
   tail: Uint8Array,
   fileLength: number,
   digest: Digest,
+  linked: boolean,
 ): StoredSeal {
-  const { size, pieceBytes } = decodeFooter(id, tail.subarray(-footerBytes), fileLength);
+  const footer = tail.subarray(-footerBytes);
+  const { size, pieceBytes } = decodeFooter(id, footer, fileLength, linked);
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
   if (digest.crc32(tail.subarray(0, -4)) !== view.getUint32(tail.length - 4, true)) {
     throw damaged(id, "its table fails its check");

@@ -24,14 +24,19 @@ export async function openBlockFile(path: string): Promise<FileHandle | undefine
   }
 }
 
-/** Reads the table and footer. Throws Corrupt. */
-export async function readSeal(id: BlockId, file: FileHandle, digest: Digest): Promise<StoredSeal> {
+/** Reads the table and footer; a file that is not `linked` must have been written for this id. Throws Corrupt. */
+export async function readSeal(
+  id: BlockId,
+  file: FileHandle,
+  digest: Digest,
+  linked: boolean,
+): Promise<StoredSeal> {
   const { size: length } = await file.stat();
   let tail = await readExactly(id, file, Math.max(0, length - tailReadBytes), length);
-  const { size } = decodeFooter(id, tail.subarray(-footerBytes), length);
+  const { size } = decodeFooter(id, tail.subarray(-footerBytes), length, linked);
   // A block of many pieces (written with another piece size) has a longer table than the usual read gets.
   if (length - size > tail.length) tail = await readExactly(id, file, size, length);
-  return decodeTail(id, tail.subarray(tail.length - (length - size)), length, digest);
+  return decodeTail(id, tail.subarray(tail.length - (length - size)), length, digest, linked);
 }
 
 /**

@@ -57,7 +57,7 @@ export class BlockFileWriter implements BlockWriter {
     } catch (error) {
       // What cannot be removed now is removed at the next open; the first failure is the one to tell.
       await this.#giveUp().catch(() => {});
-      throw this.#explain("write", error);
+      throw explainFailure("write", this.#id, error);
     } finally {
       this.#writing = false;
     }
@@ -74,7 +74,7 @@ export class BlockFileWriter implements BlockWriter {
     } catch (error) {
       // What cannot be removed now is removed at the next open; the first failure is the one to tell.
       await this.#giveUp().catch(() => {});
-      throw this.#explain("seal", error);
+      throw explainFailure("seal", this.#id, error);
     }
   }
 
@@ -193,11 +193,12 @@ export class BlockFileWriter implements BlockWriter {
       throw new Error(`Cannot ${action} block ${this.#id}: it is sealed or given up`);
     }
   }
+}
 
-  #explain(action: string, error: unknown): Error {
-    const errno = errnoOf(error);
-    const message = `Cannot ${action} block ${this.#id}: ${error instanceof Error ? error.message : String(error)}`;
-    if (errno === "ENOSPC" || errno === "EDQUOT") return new RingstowError("DiskFull", message);
-    return errno === undefined ? new Error(message) : new RingstowError("Unavailable", message);
-  }
+/** What a caller is told of a failed step with a block's file. `action` continues "Cannot …". */
+export function explainFailure(action: string, id: BlockId, error: unknown): Error {
+  const errno = errnoOf(error);
+  const message = `Cannot ${action} block ${id}: ${error instanceof Error ? error.message : String(error)}`;
+  if (errno === "ENOSPC" || errno === "EDQUOT") return new RingstowError("DiskFull", message);
+  return errno === undefined ? new Error(message) : new RingstowError("Unavailable", message);
 }

@@ -39,10 +39,13 @@ export async function removeFile(path: string): Promise<boolean> {
   }
 }
 
-/** Bytes of a file; undefined when there is none. */
-export async function lengthOf(path: string): Promise<number | undefined> {
+/** Bytes of a file, how many names it has, and what tells it from others; undefined when there is none. */
+export async function usedBy(
+  path: string,
+): Promise<{ bytes: number; names: number; inode: bigint } | undefined> {
   try {
-    return (await stat(path)).size;
+    const { size, nlink, ino } = await stat(path, { bigint: true });
+    return { bytes: Number(size), names: Number(nlink), inode: ino };
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;

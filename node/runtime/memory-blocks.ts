@@ -1,6 +1,6 @@
 // The BlockFiles port in memory, for tests and the simulator: the same checks and errors as disk-blocks.ts, the
 // sync modelled as `syncMs` of the given clock. Deterministic: no other source of time or chance.
-import { RingstowError } from "../../shared/errors.ts";
+import { assert, RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { pieceBytes, streamChunkBytes } from "../../shared/limits.ts";
 import {
@@ -10,8 +10,9 @@ import {
   type BlockWriter,
   type Clock,
   type DiskUsage,
+  type DraftWriter,
 } from "../ports.ts";
-import { type MemoryDisk, type MemoryLease } from "./memory-disk.ts";
+import { type MemoryBlock, type MemoryDisk, type MemoryLease } from "./memory-disk.ts";
 import { nodeDigest } from "./node-digest.ts";
 
 interface Options {
@@ -41,21 +42,45 @@ class MemoryBlocks implements BlockFiles {
   }
 
   async create(id: BlockId): Promise<BlockWriter> {
-    this.lease.check("create a block");
-    if (this.disk.refusal) throw this.disk.refusal;
-    const reserveBytes = this.#options.reserveBytes ?? 0;
-    if (this.freeBytes < reserveBytes) {
-      throw new RingstowError(
-        "DiskFull",
-        `Cannot create block ${id}: ${this.freeBytes} bytes are free, ${reserveBytes} are reserved`,
-      );
+    this.#requireRoom(id);
+    const draft = new MemoryDraft(this, id);
+    return {
+      write: (chunk) => draft.write(draft.size, chunk),
+      seal: () => draft.seal(),
+      abort: () => draft.abort(),
+    };
+  }
+
+  async createDraft(id: BlockId): Promise<DraftWriter> {
+    this.#requireRoom(id);
+    return new MemoryDraft(this, id);
+  }
+
+  async link(from: BlockId, to: BlockId): Promise<BlockInfo> {
+    this.lease.check("link a block");
+    const { disk } = this;
+    const source = this.#find(from);
+    if (!source) {
+      throw new RingstowError("NoSuchKey", `Cannot link block ${from}: it does not exist`);
     }
-    return new MemoryWriter(this, id);
+    await this.sync();
+    if (disk.refusal) throw disk.refusal;
+    const known = disk.blocks.get(to);
+    if (known && (known.size !== source.size || !sameCrcs(known, source))) {
+      throw new Error(`Cannot link block ${to}: it exists already, with other bytes`);
+    }
+    // As with files the source may have been deleted meanwhile: its bytes have a second name by then.
+    if (!known) {
+      if (source.names === 0) disk.usedBytes += source.size;
+      source.names++;
+      disk.blocks.set(to, source);
+    }
+    return { id: to, size: source.size };
   }
 
   async *read(id: BlockId, from: number, to: number): AsyncIterable<Uint8Array> {
     this.lease.check("read a block");
-    const block = this.#deleting.has(id) ? undefined : this.disk.blocks.get(id);
+    const block = this.#find(id);
     if (!block) throw new RingstowError("NoSuchKey", `Cannot read block ${id}: it does not exist`);
     if (!(0 <= from && from <= to && to <= block.size)) {
       throw new RingstowError(
@@ -82,7 +107,7 @@ class MemoryBlocks implements BlockFiles {
 
   async stat(id: BlockId): Promise<BlockInfo | undefined> {
     this.lease.check("look at a block");
-    const block = this.#deleting.has(id) ? undefined : this.disk.blocks.get(id);
+    const block = this.#find(id);
     return block && { id, size: block.size };
   }
 
@@ -95,7 +120,8 @@ class MemoryBlocks implements BlockFiles {
     await this.sync();
     this.#deleting.delete(id);
     this.disk.blocks.delete(id);
-    this.disk.usedBytes -= block.size;
+    block.names--;
+    if (block.names === 0) this.disk.usedBytes -= block.size;
     return true;
   }
 
@@ -114,6 +140,22 @@ class MemoryBlocks implements BlockFiles {
     this.lease.close();
   }
 
+  #find(id: BlockId): MemoryBlock | undefined {
+    return this.#deleting.has(id) ? undefined : this.disk.blocks.get(id);
+  }
+
+  #requireRoom(id: BlockId): void {
+    this.lease.check("create a block");
+    if (this.disk.refusal) throw this.disk.refusal;
+    const reserveBytes = this.#options.reserveBytes ?? 0;
+    if (this.freeBytes < reserveBytes) {
+      throw new RingstowError(
+        "DiskFull",
+        `Cannot create block ${id}: ${this.freeBytes} bytes are free, ${reserveBytes} are reserved`,
+      );
+    }
+  }
+
   /** Resolves when what was done is durable; never when the power went before. */
   sync(): Promise<void> {
     return new Promise((resolve) =>
@@ -124,7 +166,7 @@ class MemoryBlocks implements BlockFiles {
   }
 }
 
-class MemoryWriter implements BlockWriter {
+class MemoryDraft implements DraftWriter {
   readonly #blocks: MemoryBlocks;
   readonly #id: BlockId;
   #data: Uint8Array = new Uint8Array(0);
@@ -138,20 +180,22 @@ class MemoryWriter implements BlockWriter {
     this.#id = id;
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
+  get size(): number {
+    return this.#size;
+  }
+
+  async write(at: number, chunk: Uint8Array): Promise<void> {
+    assert(Number.isSafeInteger(at) && at >= 0, "an offset is no negative number");
     this.#check("write");
-    if (this.#blocks.freeBytes < chunk.length) {
-      this.#giveUp();
-      throw new RingstowError("DiskFull", `Cannot write block ${this.#id}: no space is left`);
-    }
-    if (this.#size + chunk.length > this.#data.length) {
-      const grown = new Uint8Array(Math.max(2 * this.#data.length, this.#size + chunk.length));
-      grown.set(this.#data.subarray(0, this.#size));
-      this.#data = grown;
-    }
-    this.#data.set(chunk, this.#size);
-    this.#size += chunk.length;
-    this.#blocks.stagedBytes += chunk.length;
+    if (chunk.length === 0) return;
+    this.#resize("write", Math.max(this.#size, at + chunk.length));
+    this.#data.set(chunk, at);
+  }
+
+  async truncate(size: number): Promise<void> {
+    assert(Number.isSafeInteger(size) && size >= 0, "a size is no negative number");
+    this.#check("truncate");
+    this.#resize("truncate", size);
   }
 
   async seal(): Promise<BlockSeal> {
@@ -184,9 +228,23 @@ class MemoryWriter implements BlockWriter {
     if (disk.blocks.has(this.#id)) {
       throw new Error(`Cannot seal block ${this.#id}: it exists already`);
     }
-    disk.blocks.set(this.#id, { size: data.length, pieceCrcs, data });
+    disk.blocks.set(this.#id, { size: data.length, pieceCrcs, data, names: 1 });
     disk.usedBytes += data.length;
     return { size: data.length, pieceCrcs };
+  }
+
+  /** Bytes between the old and the new end are zeros. */
+  #resize(action: string, size: number): void {
+    if (this.#blocks.freeBytes < size - this.#size) {
+      throw new RingstowError("DiskFull", `Cannot ${action} block ${this.#id}: no space is left`);
+    }
+    if (size > this.#data.length) {
+      const grown = new Uint8Array(Math.max(2 * this.#data.length, size));
+      grown.set(this.#data.subarray(0, this.#size));
+      this.#data = grown;
+    } else if (size < this.#size) this.#data.fill(0, size, this.#size);
+    this.#blocks.stagedBytes += size - this.#size;
+    this.#size = size;
   }
 
   #check(action: string): void {
@@ -202,6 +260,10 @@ class MemoryWriter implements BlockWriter {
     this.#data = new Uint8Array(0);
     this.#size = 0;
   }
+}
+
+function sameCrcs(a: BlockSeal, b: BlockSeal): boolean {
+  return a.pieceCrcs.every((crc, piece) => crc === b.pieceCrcs[piece]);
 }
 
 /**

@@ -7,6 +7,8 @@ import { type BlockSeal, type Row, type StoreRange, type StoreWrite } from "../p
 
 export interface MemoryBlock extends BlockSeal {
   readonly data: Uint8Array;
+  /** Blocks that share these bytes: they take room once. */
+  names: number;
 }
 
 /** An opened store or block folder; dead when the disk lost power since. */

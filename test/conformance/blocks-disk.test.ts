@@ -6,6 +6,7 @@ import {
   readlink,
   rename,
   rm,
+  stat,
   truncate,
   writeFile,
 } from "node:fs/promises";
@@ -111,6 +112,16 @@ describe("DiskBlocks files", () => {
     await rename(pathOf(folder, A), pathOf(folder, B));
     await expect(load(blocks, B, 0, 10)).rejects.toMatchObject({ code: "Corrupt" });
     await expect(load(blocks, A, 0, 10)).rejects.toMatchObject({ code: "NoSuchKey" });
+  });
+
+  test("link: one inode with two names; a file moved to another's name is still found out", async () => {
+    await store(blocks, A, randomBytes(300_000));
+    const [B, C] = [blockId(2), blockId(3)];
+    await blocks.link(A, B);
+    const linked = `${pathOf(folder, B)}.link`;
+    expect((await stat(linked)).ino).toBe((await stat(pathOf(folder, A))).ino);
+    await rename(linked, pathOf(folder, C));
+    await expect(load(blocks, C, 0, 10)).rejects.toMatchObject({ code: "Corrupt" });
   });
 
   test("stat: finds a file that was lost after its seal was read", async () => {

@@ -62,4 +62,21 @@ describe("MemoryBlocks", () => {
     expect(await next.stat(C)).toBeUndefined();
     expect(await next.usage()).toMatchObject({ blocks: 1, usedBytes: 10 });
   });
+
+  test("powerLoss: keeps a link whose source's deletion was durable, loses one that was not synced", async () => {
+    const clock = new VirtualClock();
+    const disk = new MemoryDisk();
+    const blocks = openMemoryBlocks(disk, clock, { syncMs: 5 });
+    const [B, C] = [blockId(2), blockId(3)];
+    await clock.settle(store(blocks, A, randomBytes(10)));
+    await clock.settle(blocks.link(A, B));
+    await clock.settle(blocks.delete(A));
+    blocks.link(B, C).catch(() => {});
+    await clock.runFor(4);
+    disk.powerLoss();
+    const next = openMemoryBlocks(disk, clock, { syncMs: 5 });
+    expect(await load(next, B, 0, 10)).toEqual(randomBytes(10));
+    expect(await next.stat(C)).toBeUndefined();
+    expect(await next.usage()).toMatchObject({ blocks: 1, usedBytes: 10 });
+  });
 });

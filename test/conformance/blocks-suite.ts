@@ -253,6 +253,121 @@ export function describeBlocks(makeWorld: () => Promise<BlocksWorld>): void {
       expect([...(await load(blocks, A, 0, 1))]).toEqual([9]);
     }));
 
+  test("createDraft: bytes in any order, holes read as zeros, sealed as any block", () =>
+    world.run(async () => {
+      const data = randomBytes(600_000);
+      const draft = await blocks.createDraft(A);
+      const chunk = data.slice(400_000, 500_000);
+      await draft.write(400_000, chunk);
+      chunk.fill(0xee); // a draft that keeps the chunk would store wrong bytes
+      expect(draft.size).toBe(500_000);
+      await draft.write(0, data.subarray(0, 100_000));
+      await draft.write(50_000, data.subarray(100_000, 150_000));
+      await draft.write(900_000, new Uint8Array(0));
+      expect(draft.size).toBe(500_000);
+      expect(await blocks.stat(A)).toBeUndefined();
+      const seal = await draft.seal();
+      const expected = new Uint8Array(500_000);
+      expected.set(data.subarray(0, 50_000));
+      expected.set(data.subarray(100_000, 150_000), 50_000);
+      expected.set(data.subarray(400_000, 500_000), 400_000);
+      const pieces = Array.from({ length: 4 }, (_, piece) =>
+        nodeDigest.crc32(expected.subarray(piece * pieceBytes, (piece + 1) * pieceBytes)),
+      );
+      expect(seal).toEqual({ size: 500_000, pieceCrcs: Uint32Array.from(pieces) });
+      expect(same(await load(blocks, A, 0, 500_000), expected)).toBe(true);
+      await expect(draft.write(0, new Uint8Array(1))).rejects.toThrow("sealed");
+      await draft.abort();
+      await blocks.close();
+      blocks = await world.open();
+      expect(same(await load(blocks, A, 0, 500_000), expected)).toBe(true);
+    }));
+
+  test("createDraft: truncate cuts and extends with zeros; an empty draft is an empty block", () =>
+    world.run(async () => {
+      const draft = await blocks.createDraft(A);
+      await draft.write(0, new Uint8Array([1, 2, 3, 4]));
+      await draft.truncate(2);
+      expect(draft.size).toBe(2);
+      await draft.truncate(5);
+      await draft.write(6, new Uint8Array([7]));
+      expect((await draft.seal()).size).toBe(7);
+      expect([...(await load(blocks, A, 0, 7))]).toEqual([1, 2, 0, 0, 0, 0, 7]);
+      expect((await (await blocks.createDraft(B)).seal()).size).toBe(0);
+      expect(await blocks.stat(B)).toEqual({ id: B, size: 0 });
+    }));
+
+  test("createDraft: abort() leaves nothing; a seal replaces no block; close() gives drafts up", () =>
+    world.run(async () => {
+      const given = await blocks.createDraft(A);
+      await given.write(10, randomBytes(400_000));
+      await given.abort();
+      await given.abort();
+      await expect(given.write(0, new Uint8Array(1))).rejects.toThrow("given up");
+      await expect(given.seal()).rejects.toThrow("given up");
+      expect(await blocks.usage()).toMatchObject({ blocks: 0, usedBytes: 0 });
+      await store(blocks, A, new Uint8Array([5]));
+      const second = await blocks.createDraft(A);
+      await second.write(0, new Uint8Array([6, 6]));
+      await expect(second.seal()).rejects.toThrow("exists already");
+      await second.abort();
+      expect([...(await load(blocks, A, 0, 1))]).toEqual([5]);
+      const open = await blocks.createDraft(B);
+      await open.write(0, new Uint8Array([1]));
+      await blocks.close();
+      await expect(open.seal()).rejects.toThrow("Cannot seal");
+      blocks = await world.open({ reserveBytes: 1e18 });
+      expect(await blocks.usage()).toMatchObject({ blocks: 1 });
+      await expect(blocks.createDraft(B)).rejects.toMatchObject({ code: "DiskFull" });
+    }));
+
+  test("link: a second name of the same bytes, which take room once; each lives without the other", () =>
+    world.run(async () => {
+      const data = randomBytes(300_000);
+      await store(blocks, A, data);
+      const { usedBytes } = await blocks.usage();
+      expect(await blocks.link(A, B)).toEqual({ id: B, size: 300_000 });
+      expect(await blocks.link(A, B)).toEqual({ id: B, size: 300_000 });
+      expect(await blocks.link(B, blockId(3))).toEqual({ id: blockId(3), size: 300_000 });
+      expect(await blocks.usage()).toMatchObject({ blocks: 3, usedBytes });
+      expect(await blocks.stat(B)).toEqual({ id: B, size: 300_000 });
+      await blocks.close();
+      blocks = await world.open();
+      expect(await blocks.usage()).toMatchObject({ blocks: 3, usedBytes });
+      expect(await blocks.delete(A)).toBe(true);
+      expect(await blocks.stat(A)).toBeUndefined();
+      expect(same(await load(blocks, B, 0, 300_000), data)).toBe(true);
+      await store(blocks, A, new Uint8Array([9]));
+      expect(await blocks.delete(A)).toBe(true);
+      expect(await Promise.all([blocks.delete(B), blocks.delete(B)])).toContain(true);
+      expect(same(await load(blocks, blockId(3), 0, 300_000), data)).toBe(true);
+      expect(await blocks.usage()).toMatchObject({ blocks: 1, usedBytes });
+      expect(await blocks.delete(blockId(3))).toBe(true);
+      expect(await blocks.usage()).toMatchObject({ blocks: 0, usedBytes: 0 });
+    }));
+
+  test("link: NoSuchKey without the source; never replaces a block, nor is replaced", () =>
+    world.run(async () => {
+      await expect(blocks.link(A, B)).rejects.toMatchObject({ code: "NoSuchKey" });
+      await store(blocks, A, new Uint8Array([1]));
+      await store(blocks, B, new Uint8Array([2]));
+      await expect(blocks.link(A, B)).rejects.toThrow("with other bytes");
+      await blocks.link(A, blockId(3));
+      const writer = await blocks.create(blockId(3));
+      await writer.write(new Uint8Array([4]));
+      await expect(writer.seal()).rejects.toThrow("exists already");
+      expect([...(await load(blocks, blockId(3), 0, 1))]).toEqual([1]);
+      expect([...(await load(blocks, B, 0, 1))]).toEqual([2]);
+    }));
+
+  test("link: a bad piece is found under every name", () =>
+    world.run(async () => {
+      await store(blocks, A, randomBytes(1_000));
+      await blocks.link(A, B);
+      await world.corrupt(A, 10);
+      await expect(load(blocks, B, 0, 1_000)).rejects.toMatchObject({ code: "Corrupt" });
+    }));
+
   test("create: DiskFull below the reserve; reading goes on", () =>
     world.run(async () => {
       await store(blocks, A, new Uint8Array([5]));
