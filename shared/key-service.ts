@@ -11,6 +11,14 @@ import {
   requestIdSchema,
 } from "./records.ts";
 
+/** What an access key may be called. */
+export const accessKeyIdPattern = /^[A-Za-z0-9_-]{3,128}$/u;
+
+/** What a key's secret is sealed for (sealed-secret.ts). */
+export function sealedFor(accessKeyId: string): string {
+  return `access key\n${accessKeyId}`;
+}
+
 /** A key before the ring gives it a time. */
 export type NewAccessKey = Omit<AccessKey, "createdMs" | "lastUsedMs">;
 

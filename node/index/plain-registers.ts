@@ -1,9 +1,10 @@
-// Operations on registers that are no chains: parts of uploads, bucket records, gates. Pure functions like chain.ts.
+// Operations on registers that are no chains: parts of uploads, bucket records, access keys, gates. Pure functions like chain.ts.
 import { RingstowError } from "../../shared/errors.ts";
-import { type Bucket, type Part } from "../../shared/records.ts";
+import { type AccessKey, type Bucket, type Part } from "../../shared/records.ts";
 import { grownBlock } from "./chain.ts";
 import { type OperationContext } from "./chain-step.ts";
 import {
+  type AccessKeyOperation,
   type BucketOperation,
   type ChainOperation,
   type GateOperation,
@@ -84,6 +85,35 @@ export function applyToBucket(
       if (bucket?.id !== operation.id) throw new RingstowError("NoSuchBucket");
       return { value: undefined, changed: true, result: { type: "done" } };
   }
+}
+
+export function applyToAccessKey(
+  accessKey: AccessKey | undefined,
+  operation: AccessKeyOperation,
+  context: OperationContext,
+): PlainStep<AccessKey> {
+  if (operation.type === "createKey") {
+    if (accessKey) throw new RingstowError("AccessKeyExists");
+    return keyStep({ ...operation.accessKey, createdMs: context.wallMs }, true);
+  }
+  if (!accessKey) throw new RingstowError("NoSuchAccessKey");
+  switch (operation.type) {
+    case "changeKey": {
+      const { name = accessKey.name, grants = accessKey.grants, expiresMs } = operation.change;
+      const end = expiresMs === undefined ? accessKey.expiresMs : (expiresMs ?? undefined);
+      return keyStep({ ...accessKey, name, grants, expiresMs: end }, true);
+    }
+    case "touchKey": {
+      const newer = operation.usedMs > (accessKey.lastUsedMs ?? 0);
+      return keyStep(newer ? { ...accessKey, lastUsedMs: operation.usedMs } : accessKey, newer);
+    }
+    case "deleteKey":
+      return { value: undefined, changed: true, result: { type: "done" } };
+  }
+}
+
+function keyStep(accessKey: AccessKey, changed: boolean): PlainStep<AccessKey> {
+  return { value: accessKey, changed, result: { type: "accessKey", accessKey } };
 }
 
 /** A gate that was never written is open. */

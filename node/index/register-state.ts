@@ -6,8 +6,9 @@ import { type Bucket } from "../../shared/records.ts";
 import { type RequestId } from "../../shared/ids.ts";
 import { EMPTY_CHAIN, applyToChain, isSpent } from "./chain.ts";
 import { type OperationContext } from "./chain-step.ts";
-import { applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
+import { applyToAccessKey, applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
 import {
+  type AccessKeyOperation,
   type BucketOperation,
   type Chain,
   type ChainOperation,
@@ -128,6 +129,11 @@ export function applyOperation(
       const step = applyToBucket(bucket, operation as BucketOperation, context);
       return { ...step, value: step.value && { kind, bucket: step.value }, replacesBody: false };
     }
+    case "accessKey": {
+      const accessKey = value?.kind === "accessKey" ? value.accessKey : undefined;
+      const step = applyToAccessKey(accessKey, operation as AccessKeyOperation, context);
+      return { ...step, value: step.value && { kind, accessKey: step.value }, replacesBody: false };
+    }
     case "gate": {
       const gate = value?.kind === "gate" ? value : undefined;
       return { ...applyToGate(gate, operation as GateOperation), replacesBody: false };
@@ -159,6 +165,10 @@ const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]
   deletePart: "part",
   createBucket: "bucket",
   deleteBucket: "bucket",
+  createKey: "accessKey",
+  changeKey: "accessKey",
+  touchKey: "accessKey",
+  deleteKey: "accessKey",
   setGate: "gate",
 };
 

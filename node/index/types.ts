@@ -6,7 +6,9 @@ import {
   type RequestId,
   type UploadId,
 } from "../../shared/ids.ts";
+import { type AccessKeyChange, type NewAccessKey } from "../../shared/key-service.ts";
 import {
+  type AccessKey,
   type Bucket,
   type BlockRef,
   type Entry,
@@ -18,7 +20,7 @@ import {
 import { type Slice } from "../../shared/slices.ts";
 
 /** What a register is about; also the first letter of its key. */
-export type RegisterKind = "object" | "part" | "bucket" | "gate";
+export type RegisterKind = "object" | "part" | "bucket" | "gate" | "accessKey";
 
 /** Full name of a register, never a hash of it: kind letter, bucket id, raw key. */
 export type RegisterKey = string & { readonly registerKey: true };
@@ -145,6 +147,13 @@ export type PartOperation =
 export type BucketOperation =
   | { readonly type: "createBucket"; readonly bucket: Omit<Bucket, "createdMs"> }
   | { readonly type: "deleteBucket"; readonly id: BucketId };
+/** Operations on an access key's register. All but creation throw NoSuchAccessKey when there is none. */
+export type AccessKeyOperation =
+  | { readonly type: "createKey"; readonly accessKey: NewAccessKey }
+  | { readonly type: "changeKey"; readonly change: AccessKeyChange }
+  /** Notes a use; one that is older than known changes nothing. */
+  | { readonly type: "touchKey"; readonly usedMs: number }
+  | { readonly type: "deleteKey" };
 /**
  * One gate a bucket and slice: key registerKey("gate", bucketId, ""). A closed one refuses commits, uploads and parts
  * of that bucket in the slice with NoSuchBucket; closing waits for those under way. Closing takes the gate over for
@@ -156,18 +165,25 @@ export type GateOperation = {
   readonly closer: RequestId;
 };
 
-export type RegisterOperation = ChainOperation | PartOperation | BucketOperation | GateOperation;
+export type RegisterOperation =
+  | ChainOperation
+  | PartOperation
+  | BucketOperation
+  | AccessKeyOperation
+  | GateOperation;
 
 export type RegisterResult =
   | ChainResult
   | { readonly type: "part"; readonly part: Part; readonly replaced: Part | undefined }
-  | { readonly type: "bucket"; readonly bucket: Bucket };
+  | { readonly type: "bucket"; readonly bucket: Bucket }
+  | { readonly type: "accessKey"; readonly accessKey: AccessKey };
 
 /** A register as a linearizable read found it. Values are decoded by kind. */
 export type RegisterValue =
   | { readonly kind: "object"; readonly chain: Chain }
   | { readonly kind: "part"; readonly part: Part }
   | { readonly kind: "bucket"; readonly bucket: Bucket }
+  | { readonly kind: "accessKey"; readonly accessKey: AccessKey }
   | { readonly kind: "gate"; readonly open: boolean; readonly closer: RequestId };
 
 export interface RegisterRead {
@@ -241,12 +257,19 @@ export interface Index {
   stop(): Promise<void>;
 }
 
-const LETTER: Record<RegisterKind, string> = { object: "o", part: "p", bucket: "b", gate: "g" };
+const LETTER: Record<RegisterKind, string> = {
+  object: "o",
+  part: "p",
+  bucket: "b",
+  gate: "g",
+  accessKey: "k",
+};
 const KIND: Readonly<Record<string, RegisterKind>> = {
   o: "object",
   p: "part",
   b: "bucket",
   g: "gate",
+  k: "accessKey",
 };
 
 /** Whether a part's register only says that its blocks were given up before it was written. */

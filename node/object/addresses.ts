@@ -1,10 +1,10 @@
-// Where the registers of buckets, objects and parts live. An object's chain and the parts of its uploads share a
+// Where the registers of buckets, access keys, objects and parts live. An object's chain and the parts of its uploads share a
 // slice, so one leader decides about all of them.
 import { RingstowError } from "../../shared/errors.ts";
 import { type BucketId, type UploadId } from "../../shared/ids.ts";
 import { keyBytesMax, partNumberMax } from "../../shared/limits.ts";
 import { type BucketRef } from "../../shared/object-service.ts";
-import { SYSTEM_BUCKETS } from "../../shared/records.ts";
+import { SYSTEM_BUCKETS, SYSTEM_KEYS } from "../../shared/records.ts";
 import { type Slice, sliceOfKey, sliceOfShard, slicesOfBucket } from "../../shared/slices.ts";
 import { prefixEnd, utf8Length } from "../../shared/utf8.ts";
 import {
@@ -39,6 +39,13 @@ export function bucketAddress(name: string, sliceBits: number): RegisterAddress 
   };
 }
 
+export function accessKeyAddress(id: string, sliceBits: number): RegisterAddress {
+  return {
+    slice: sliceOfShard(SYSTEM_KEYS, 0, sliceBits),
+    key: registerKey("accessKey", SYSTEM_KEYS, id),
+  };
+}
+
 /** The gates of a bucket, one in each of its slices. */
 export function gateAddresses(bucket: BucketRef, sliceBits: number): RegisterAddress[] {
   const key = registerKey("gate", bucket.id, "");
@@ -46,7 +53,11 @@ export function gateAddresses(bucket: BucketRef, sliceBits: number): RegisterAdd
 }
 
 /** All registers of a kind in a bucket whose raw key starts with `prefix`. */
-export function rangeOf(kind: "object" | "bucket", bucket: BucketId, prefix: string): KeyRange {
+export function rangeOf(
+  kind: "object" | "bucket" | "accessKey",
+  bucket: BucketId,
+  prefix: string,
+): KeyRange {
   const from = registerKey(kind, bucket, prefix);
   return { from, to: prefixEnd(from) as RegisterKey };
 }

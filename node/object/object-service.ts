@@ -13,6 +13,7 @@ import { type Context } from "./context.ts";
 import { deleteObject } from "./delete.ts";
 import { freeGarbage } from "./garbage.ts";
 import { get } from "./get.ts";
+import { createKeyService } from "./keys.ts";
 import { listUploads } from "./list-uploads.ts";
 import { list } from "./list.ts";
 import { createNativeService } from "./native/native-service.ts";
@@ -75,6 +76,7 @@ export function createObjectService(deps: ObjectDeps): ObjectModule {
     listParts: (request) => listParts(context, request),
     listUploads: (request) => listUploads(context, request),
     ...createNativeService(context, deps.route, deps.config.genesis.copies),
+    ...createKeyService(context),
     async freeGarbage(at, chain) {
       try {
         await freeGarbage(context, at, chain);
