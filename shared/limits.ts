@@ -173,6 +173,14 @@ export const sweepMs = 60 * 60 * 1000; // a twenty-fourth of the lease
 export const sweepPageRows = 200;
 export const announceMs = 10_000; // of free space
 export const announceChangeBytes = 256 * MiB; // written or deleted since: announced at once
+export const pullsMax = 64; // blocks a node pulls from replicas at once
+export const pullTimeoutMs = 60_000; // of one block: 64 MiB at about 1 MB/s
+export const linkTimeoutMs = 5_000; // of one hard link at a peer, and the copy where it cannot link
+export const draftsOpenMax = 256; // of native writers on one node: a file descriptor each
+export const draftStepsMax = 64; // writes and seals that wait on one draft
+export const draftIdleMs = 15 * 60 * 1000; // a draft that nobody writes to for so long is dropped, with its file
+export const draftsDroppedMax = 10_000; // dropped drafts a node remembers, so that late writes do not make them anew
+export const sealTimeoutMs = 30_000; // reads 64 MiB twice, and maybe fetches them from a replica before
 
 // Ordered store and block files
 export const storeBatchBytesMax = 4 * MiB; // of one synced batch; more goes into the next, so that a sync stays short

@@ -1,6 +1,7 @@
 // Puts the data module together: staged, replicated, immutable blocks behind the interface of types.ts.
 import { announceChangeBytes, announceMs, sweepMs } from "../../shared/limits.ts";
 import { type NodeConfig } from "../config.ts";
+import { type RegisterAddress } from "../index/types.ts";
 import { type Peers } from "../peers.ts";
 import {
   type BlockFiles,
@@ -12,7 +13,10 @@ import {
   type Timer,
 } from "../ports.ts";
 import { type Route } from "../route/types.ts";
+import { BlockLinks } from "./block-links.ts";
+import { BlockPulls } from "./block-pulls.ts";
 import { BlockDeletes } from "./deletes.ts";
+import { Drafts } from "./drafts.ts";
 import { OwnCopies } from "./own-copies.ts";
 import { PipelineServer } from "./pipeline-server.ts";
 import { PipelineWriter } from "./pipeline-writer.ts";
@@ -57,6 +61,9 @@ export function createData(deps: DataDeps): Data {
   const deletes = new BlockDeletes(shared);
   const writes = new PipelineServer({ ...shared, onRefused: () => duties.announceSoon() });
   const reads = new ReadServer(blocks, clock);
+  const links = new BlockLinks({ ...shared, writer, background: (work) => background.run(work) });
+  const pulls = new BlockPulls({ ...shared, reader });
+  const drafts = new Drafts({ ...shared, reader, staged, digest: deps.digest });
 
   peers.onStream("data.write", (header, stream) => writes.serve(header, stream));
   peers.onStream("data.read", (header, stream) => reads.serve(header, stream));
@@ -67,12 +74,32 @@ export function createData(deps: DataDeps): Data {
     await copies.discard(block, attempts);
     return {};
   });
+  peers.onCall("data.pull", async ({ block, owner }) => {
+    await pulls.pullHere(block, owner as RegisterAddress);
+    return {};
+  });
+  peers.onCall("data.link", async ({ source, size, target, owner, attempt }) => {
+    await copies.link({ id: source, size }, target, owner as RegisterAddress, attempt);
+    return {};
+  });
+  peers.onCall("data.seal", ({ block, owner, base }) =>
+    drafts.sealHere({ block, owner: owner as RegisterAddress, base }),
+  );
+  peers.onCall("data.drop", async ({ block }) => {
+    await drafts.dropHere(block);
+    return {};
+  });
 
   return {
     upload: (owner, { avoid }) => writer.upload(owner, avoid ?? new Set()),
     read: (block, from, to) => reader.read(block, from, to),
     // Deletes without asking the owner: only the caller knows that no commit was attempted with this block.
     discard: (block) => writer.discardBlock(block),
+    link: (source, owner) => links.link(source, owner),
+    pull: (node, block, owner) => pulls.pull(node, block, owner),
+    writeDraft: (draft, at, body) => drafts.write(draft, at, body),
+    sealDraft: (node, draft) => drafts.seal(node, draft),
+    dropDraft: (node, block) => drafts.drop(node, block),
     delete: (refs) => deletes.delete(refs),
     usage: () => blocks.usage(),
     start: () =>
@@ -83,6 +110,7 @@ export function createData(deps: DataDeps): Data {
       duties.stop();
       await writer.stop();
       await copies.abortAll();
+      await pulls.ended();
       await background.ended();
     },
   };

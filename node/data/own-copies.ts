@@ -4,21 +4,27 @@
 import { assert, RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { blockBytesMax } from "../../shared/limits.ts";
+import { type BlockRef } from "../../shared/records.ts";
 import { type RegisterAddress } from "../index/types.ts";
 import { type BlockFiles, type BlockWriter } from "../ports.ts";
 import { type StagedBlocks } from "./staged.ts";
 
-/** A copy that one pipeline run writes here. */
-export interface OwnCopy {
+/** Something that becomes a copy here. */
+export interface LiveCopy {
+  /** Which run makes it. */
   readonly attempt: string;
+  /** Gives the copy up, whatever it is doing. Never rejects; the lease covers what could not be removed. */
+  abort(): Promise<void>;
+}
+
+/** A copy that one pipeline run writes here. */
+export interface OwnCopy extends LiveCopy {
   /** Bytes so far. */
   readonly size: number;
   /** Appends, with the disk's back-pressure. */
   write(chunk: Uint8Array): Promise<void>;
   /** Resolves when the copy survives a power loss and is staged. On rejection it is removed. */
   seal(): Promise<void>;
-  /** Gives the copy up, whatever it is doing. Never rejects; the lease covers what could not be removed. */
-  abort(): Promise<void>;
 }
 
 export class OwnCopies {
@@ -26,7 +32,7 @@ export class OwnCopies {
   readonly #staged: StagedBlocks;
   readonly #onChange: (bytes: number) => void;
   /** Copies being written. One block may be written twice at once, by two runs of one upload. */
-  readonly #live = new Map<BlockId, Set<OwnCopy>>();
+  readonly #live = new Map<BlockId, Set<LiveCopy>>();
 
   /** `onChange` hears how many bytes were sealed or deleted, about. */
   constructor(blocks: BlockFiles, staged: StagedBlocks, onChange: (bytes: number) => void) {
@@ -44,16 +50,67 @@ export class OwnCopies {
     const copy = new WritingCopy(this.#blocks, block, attempt, writer, recorded, {
       sealed: (bytes) => {
         this.#onChange(bytes);
-        this.#leave(block, copy);
+        this.leave(block, copy);
       },
       gone: async () => {
-        this.#leave(block, copy);
+        this.leave(block, copy);
         await this.#dropRow(block, attempt);
       },
     });
+    this.enter(block, copy);
+    return copy;
+  }
+
+  /**
+   * A second name of a block that is here, staged like a copy. Resolves when it survives a power loss. Throws
+   * NoSuchKey or Corrupt when the source is not what the caller takes it for.
+   */
+  async link(
+    source: Pick<BlockRef, "id" | "size">,
+    target: BlockId,
+    owner: RegisterAddress,
+    attempt: string,
+  ): Promise<void> {
+    let givenUp = false;
+    const link = async (): Promise<void> => {
+      await this.#staged.record(target, owner, attempt);
+      const { size } = await this.#blocks.link(source.id, target);
+      if (size !== source.size)
+        throw new RingstowError("Corrupt", `Block "${source.id}" has ${size} bytes here`);
+      if (givenUp)
+        throw new RingstowError("Unavailable", `Cannot link block "${target}": given up`);
+    };
+    const work = link();
+    const settled = work.catch(() => {});
+    const linking: LiveCopy = {
+      attempt,
+      abort: () => {
+        givenUp = true;
+        return settled;
+      },
+    };
+    this.enter(target, linking);
+    try {
+      await work;
+      this.leave(target, linking);
+    } catch (error) {
+      this.leave(target, linking);
+      if (this.#staged.find(target)?.attempt === attempt && !this.isLive(target))
+        await this.remove([target]).catch(() => {}); // then it goes when its lease ends
+      throw error;
+    }
+  }
+
+  /** From now on the block is being made here: no sweep touches it. */
+  enter(block: BlockId, copy: LiveCopy): void {
     const live = this.#live.get(block) ?? new Set();
     this.#live.set(block, live.add(copy));
-    return copy;
+  }
+
+  leave(block: BlockId, copy: LiveCopy): void {
+    const live = this.#live.get(block);
+    live?.delete(copy);
+    if (live?.size === 0) this.#live.delete(block);
   }
 
   isLive(block: BlockId): boolean {
@@ -96,12 +153,6 @@ export class OwnCopies {
   async abortAll(): Promise<void> {
     const copies = [...this.#live.values()].flatMap((live) => [...live]);
     await Promise.all(copies.map((copy) => copy.abort()));
-  }
-
-  #leave(block: BlockId, copy: OwnCopy): void {
-    const live = this.#live.get(block);
-    live?.delete(copy);
-    if (live?.size === 0) this.#live.delete(block);
   }
 
   /** After a copy failed: its row goes, unless a file or another run needs it. */

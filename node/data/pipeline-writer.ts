@@ -46,10 +46,7 @@ export class PipelineWriter {
   async upload(owner: RegisterAddress, avoid: ReadonlySet<NodeId>): Promise<BlockUpload> {
     if (this.#uploads.size >= pipelineWritesMax)
       throw new RingstowError("SlowDown", "Cannot start a block: too many are being written");
-    // Dead nodes count: two of three are a quorum, also when one of three is all that is left.
-    const nodes = this.deps.route.members().filter((member) => member.state !== "left").length;
-    const wanted = Math.max(1, Math.min(this.deps.copiesWanted, nodes));
-    const quorum = Math.floor(wanted / 2) + 1;
+    const { wanted, quorum } = this.terms();
     const block = this.#newBlockId();
     const attempt = this.newAttempt();
     const { own, places } = await this.#place(block, owner, attempt, { wanted, quorum, avoid });
@@ -65,6 +62,14 @@ export class PipelineWriter {
     });
     this.#uploads.add(upload);
     return upload;
+  }
+
+  /** Copies that a block should have, and how many must be durable before it may be named. */
+  terms(): { wanted: number; quorum: number } {
+    // Dead nodes count: two of three are a quorum, also when one of three is all that is left.
+    const nodes = this.deps.route.members().filter((member) => member.state !== "left").length;
+    const wanted = Math.max(1, Math.min(this.deps.copiesWanted, nodes));
+    return { wanted, quorum: Math.floor(wanted / 2) + 1 };
   }
 
   /** Up to `count` nodes for copies, this one first unless it is excluded or full. */

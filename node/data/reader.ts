@@ -109,8 +109,8 @@ export class BlockReader {
   /** Replicas that may be asked, the best first: here, then alive, same zone, few reads from here. */
   #order(block: BlockRef, tries: ReadonlyMap<NodeId, number>): NodeId[] {
     const { self, zone, route, failures, chance } = this.#deps;
-    return block.replicas
-      .map(({ node }) => {
+    return newestReplicas(block)
+      .map((node) => {
         const member = route.find(node);
         const tried = tries.get(node) ?? 0;
         const doubt = failures.has(node) ? 2 : !member || member.state !== "alive" ? 1 : 0;
@@ -162,6 +162,12 @@ export class BlockReader {
       reason === undefined ? {} : { reason: reasonOf(reason) },
     );
   }
+}
+
+/** Nodes that have the block's bytes. A pointer behind the others says that its node has older ones. */
+export function newestReplicas(block: BlockRef): NodeId[] {
+  const newest = Math.max(...block.replicas.map(({ version }) => version));
+  return block.replicas.filter(({ version }) => version === newest).map(({ node }) => node);
 }
 
 type Taken =

@@ -3,7 +3,7 @@
 // Stream "data.write": header, then chunks of the block, then end. Back come CopyReports, one chunk each, in JSON.
 // Stream "data.read": header; back comes one ReadHead in JSON, then chunks, then end. A break says nothing more.
 import * as z from "zod/mini";
-import { blockIdSchema, nodeIdSchema } from "../records.ts";
+import { blockIdSchema, blockRefSchema, nodeIdSchema } from "../records.ts";
 
 const count = z.int().check(z.nonnegative());
 
@@ -63,4 +63,34 @@ export const dataCalls = {
     }),
     reply: z.object({}),
   },
+  /** Pulls a copy from the replicas of a block. Answers when it is durable; one that is there already is success. */
+  "data.pull": {
+    request: z.object({ block: blockRefSchema, owner: blockOwnerSchema }),
+    reply: z.object({}),
+  },
+  /** Gives a block's bytes a second id. Answers when it is durable. */
+  "data.link": {
+    request: z.object({
+      source: blockIdSchema,
+      target: blockIdSchema,
+      /** Bytes that the source must have. */
+      size: count,
+      owner: blockOwnerSchema,
+      attempt: attemptSchema,
+    }),
+    reply: z.object({}),
+  },
+  /** Seals a draft, or answers for one that was sealed before. One that was never written to is its base. */
+  "data.seal": {
+    request: z.object({
+      block: blockIdSchema,
+      owner: blockOwnerSchema,
+      base: z.optional(
+        z.union([blockRefSchema, z.custom<Uint8Array>((value) => value instanceof Uint8Array)]),
+      ),
+    }),
+    reply: z.object({ size: count, md5: z.string().check(z.regex(/^[0-9a-f]{32}$/u)) }),
+  },
+  /** Gives up a draft or its sealed block. */
+  "data.drop": { request: z.object({ block: blockIdSchema }), reply: z.object({}) },
 } as const;

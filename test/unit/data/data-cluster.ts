@@ -251,6 +251,14 @@ function withFaults(inner: BlockFiles, faults: DiskFaults): BlockFiles {
     delete: (id) => inner.delete(id),
     usage: () => inner.usage(),
     close: () => inner.close(),
+    createDraft: async (id) => {
+      if (faults.full) throw new RingstowError("DiskFull");
+      return inner.createDraft(id);
+    },
+    link: async (from, to) => {
+      if (faults.full) throw new RingstowError("DiskFull");
+      return inner.link(from, to);
+    },
     create: async (id) => {
       if (faults.full) throw new RingstowError("DiskFull");
       const writer = await inner.create(id);

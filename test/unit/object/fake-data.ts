@@ -1,8 +1,9 @@
 // Blocks in memory, two copies at once and a third one late. Tests may fail writes, finishes and reads.
+import { createHash } from "node:crypto";
 import { RingstowError } from "../../../shared/errors.ts";
 import { type BlockId, type NodeId, parseBlockId, parseNodeId } from "../../../shared/ids.ts";
 import { type BlockRef, type Pointer } from "../../../shared/records.ts";
-import { type BlockUpload, type Data } from "../../../node/data/types.ts";
+import { type BlockUpload, type Data, type DraftPlace } from "../../../node/data/types.ts";
 import { type RegisterAddress } from "../../../node/index/types.ts";
 
 export const NODES: readonly NodeId[] = ["a", "b", "c"].map((digit) =>
@@ -76,6 +77,67 @@ export class FakeData implements Data {
     } finally {
       this.closedReads += 1;
     }
+  }
+
+  readonly linked: BlockId[] = [];
+  onLink: () => void = () => {};
+
+  async link(source: BlockRef, owner: RegisterAddress) {
+    this.onLink();
+    const chunks = this.blocks.get(source.id);
+    if (!chunks) throw new RingstowError("Unavailable", "No replica has the block");
+    const id = parseBlockId((++this.uploads).toString(16).padStart(32, "0"));
+    this.owners.push(owner);
+    this.linked.push(source.id);
+    this.blocks.set(id, chunks);
+    return { block: { ...source, id }, late: this.late() };
+  }
+
+  readonly pulled: { node: NodeId; block: BlockId }[] = [];
+  onPull: (node: NodeId) => Promise<void> | void = () => {};
+
+  async pull(node: NodeId, block: BlockRef): Promise<void> {
+    await this.onPull(node);
+    if (!this.blocks.has(block.id)) throw new RingstowError("Unavailable", "No replica has it");
+    this.pulled.push({ node, block: block.id });
+  }
+
+  /** Drafts that are not sealed, by block. */
+  readonly drafts = new Map<BlockId, Uint8Array>();
+
+  async writeDraft(draft: DraftPlace, at: number, body: AsyncIterable<Uint8Array>) {
+    if (this.blocks.has(draft.block)) throw new RingstowError("NoSuchKey", "It is sealed");
+    for await (const chunk of body) {
+      const old = this.drafts.get(draft.block) ?? this.#baseOf(draft);
+      const next = new Uint8Array(Math.max(old.length, at + chunk.length));
+      next.set(old);
+      next.set(chunk, at);
+      this.drafts.set(draft.block, next);
+      at += chunk.length;
+    }
+    return (this.drafts.get(draft.block) ?? this.#baseOf(draft)).length;
+  }
+
+  async sealDraft(_node: NodeId, draft: DraftPlace) {
+    const bytes = this.drafts.get(draft.block) ?? this.#sealed(draft.block) ?? this.#baseOf(draft);
+    this.drafts.delete(draft.block);
+    this.blocks.set(draft.block, [bytes]);
+    return { size: bytes.length, md5: createHash("md5").update(bytes).digest("hex") };
+  }
+
+  async dropDraft(_node: NodeId, block: BlockId): Promise<void> {
+    this.drafts.delete(block);
+    this.blocks.delete(block);
+  }
+
+  #sealed(block: BlockId): Uint8Array | undefined {
+    const chunks = this.blocks.get(block);
+    return chunks && concat(chunks);
+  }
+
+  #baseOf({ base }: DraftPlace): Uint8Array {
+    if (base instanceof Uint8Array) return base;
+    return base ? this.#sealed(base.id)! : new Uint8Array(0);
   }
 
   async discard(block: BlockRef): Promise<void> {
