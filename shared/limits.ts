@@ -91,6 +91,8 @@ export const chunkHeaderBytesMax = 1024; // one line of aws-chunked framing
 export const chunkTrailersMax = 16;
 export const garbageBatchMax = 64; // blocks, part registers or uploads that one clean-up step handles at once
 export const abortsInFlightMax = 16; // uploads that DeleteBucket aborts at once
+export const linkedBlocksMax = 128; // of one copy by hard links, three renamings each; bodies of more blocks are read
+export const linksInFlightMax = 8; // blocks of one copy
 
 // Gateway
 export const signingKeysMax = 1_000; // derived one-day keys kept: four HMACs each
@@ -196,3 +198,12 @@ export const lockPollMaxMs = 250;
 export const lockedWriteMs = 10_000; // an S3 write waits so long for a native writer, and holds the lock no longer
 export const repairTriesMax = 6; // of one written block, at growing pauses; the next finish tries again
 export const repairPauseMs = 1_000; // before the first of them, doubling
+
+// Access keys at a gateway
+export const keyFreshMs = 5_000; // a key that was read is used without asking again
+export const keyStaleMs = 10_000; // then a request waits until its key was read again; before, it is read behind its back
+export const keyRefreshPauseMs = 1_000; // between two such readings, when the first was cut off
+export const keyUnreachableMs = 60_000; // a known key stays good while no node answers
+export const keyUnknownMs = 1_000; // an id that names no key is remembered
+export const keyTouchMs = 600_000; // between two notes of a key's last use: one write a key and gateway
+export const keysCachedMax = 4_096; // keys, and ids that name none, that a gateway remembers

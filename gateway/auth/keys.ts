@@ -4,15 +4,21 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { LRUCache } from "lru-cache";
 import { signingKeysMax } from "../../shared/limits.ts";
+import { type Grants } from "../../shared/records.ts";
 
 export interface Credential {
   readonly secretAccessKey: string;
-  /** Who owns what this access key makes; several keys may share one owner. */
-  readonly owner: string;
+  readonly grants: Grants;
+  /** Wall ms from which on the key is refused. */
+  readonly expiresMs?: number | undefined;
+  /** Called when a request proved to be signed by this key. */
+  readonly used?: (() => void) | undefined;
 }
 
 /** Finds an access key; undefined when there is none. */
-export type FindCredential = (accessKeyId: string) => Promise<Credential | undefined>;
+export type FindCredential = (
+  accessKeyId: string,
+) => Credential | undefined | Promise<Credential | undefined>;
 
 export interface CredentialScope {
   readonly accessKeyId: string;

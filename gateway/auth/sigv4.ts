@@ -3,6 +3,7 @@
 import { assert } from "../../shared/errors.ts";
 import { clockSkewMs, presignSecondsMax } from "../../shared/limits.ts";
 import { toHex } from "../../shared/ids.ts";
+import { type Grants } from "../../shared/records.ts";
 import { S3Error } from "../s3/errors.ts";
 import { type Target } from "../s3/target.ts";
 import {
@@ -32,7 +33,7 @@ export interface SignedRequest {
 
 export interface Authenticated {
   readonly accessKeyId: string;
-  readonly owner: string;
+  readonly grants: Grants;
   readonly payload: Payload;
   /** What verifies the chunks of a body that is sent with signed chunks. */
   readonly chunks?: ChunkSeed | undefined;
@@ -74,7 +75,8 @@ export class Authenticator {
     checkSignedHeaders(claim, request);
     const payloadHash = payloadHashOf(claim, request);
     const payload = parsePayload(payloadHash);
-    const credential = await this.#find(claim.scope.accessKeyId);
+    const found = this.#find(claim.scope.accessKeyId);
+    const credential = found instanceof Promise ? await found : found;
     if (!credential) {
       throw new S3Error("InvalidAccessKeyId", undefined, {
         AWSAccessKeyId: claim.scope.accessKeyId,
@@ -82,7 +84,11 @@ export class Authenticator {
     }
     const seed = this.#checkSignature(claim, request, payloadHash, credential);
     const chunks = payload.type === "streaming" && payload.signed ? seed : undefined;
-    return { accessKeyId: claim.scope.accessKeyId, owner: credential.owner, payload, chunks };
+    if (credential.expiresMs !== undefined && credential.expiresMs <= request.nowMs) {
+      throw new S3Error("AccessDenied", "The access key has expired");
+    }
+    credential.used?.();
+    return { accessKeyId: claim.scope.accessKeyId, grants: credential.grants, payload, chunks };
   }
 
   #checkScope(claim: Claim): void {

@@ -1,6 +1,7 @@
 // Operations on buckets, and the questions about features that a bucket does not have here.
 import { bucketPagesMax, bucketsListedMax, listKeysMax } from "../../shared/limits.ts";
 import { type Bucket } from "../../shared/records.ts";
+import { isAllowed } from "../auth/permissions.ts";
 import { emptyAnswer, xmlAnswer } from "./answer.ts";
 import { type Call } from "./call.ts";
 import { S3Error } from "./errors.ts";
@@ -17,12 +18,13 @@ const GRANTEE = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type=
 /** PUT /bucket. Any LocationConstraint is accepted: data lies where the nodes are. */
 export async function createBucket(call: Call): Promise<Response> {
   refuseUnsupported(call.headers);
+  if (!call.auth.grants.createBuckets) throw new S3Error("AccessDenied");
   const body = await readSmallBody(call);
   if (body.length > 0) readXml(body, "CreateBucketConfiguration");
   const name = call.route.bucket;
   const bucket = await call.service.createBucket({
     name,
-    owner: call.auth.owner,
+    owner: call.auth.accessKeyId,
     requestId: call.requestId(),
   });
   call.rememberBucket(bucket);
@@ -98,7 +100,7 @@ export function ownerElements(owner: string): readonly XmlElement[] {
   ];
 }
 
-/** GET /: the caller's own buckets, by name. */
+/** GET /: the buckets that the caller may read, by name. */
 export async function listBuckets(call: Call): Promise<Response> {
   const prefix = keyText(call, "prefix");
   const limit = pageSize(call, "max-buckets", bucketsListedMax);
@@ -109,7 +111,7 @@ export async function listBuckets(call: Call): Promise<Response> {
   const start = token ? readListToken(secret, question, token).after : undefined;
   const { buckets, next } = await ownBuckets(call, prefix, start, limit);
   return xmlAnswer(call, "ListAllMyBucketsResult", [
-    ["Owner", ownerElements(call.auth.owner)],
+    ["Owner", ownerElements(call.auth.accessKeyId)],
     ["Buckets", buckets.map((bucket): XmlElement => ["Bucket", bucketElements(bucket)])],
     ["Prefix", prefix === "" ? undefined : prefix],
     [
@@ -137,7 +139,7 @@ async function ownBuckets(
   for (let page = 0; page < bucketPagesMax; page++) {
     const found = await call.service.listBuckets({ after, limit: listKeysMax });
     for (const bucket of found.buckets) {
-      const wanted = bucket.owner === call.auth.owner && bucket.name.startsWith(prefix);
+      const wanted = isAllowed(call.auth, bucket, "read") && bucket.name.startsWith(prefix);
       if (wanted && buckets.length === limit) return { buckets, next: buckets.at(-1)?.name };
       if (wanted) buckets.push(bucket);
       after = bucket.name;

@@ -1,13 +1,14 @@
 // One S3 request on its way through its handler: what was asked, by whom, and the means to answer.
 import { sha256 } from "@noble/hashes/sha2.js";
 import { type Context } from "hono";
-import { RingstowError } from "../../shared/errors.ts";
+import { RingstowError, assert } from "../../shared/errors.ts";
 import { type LogicalId, type RequestId, toHex } from "../../shared/ids.ts";
 import { type BucketRef, type ByteStream } from "../../shared/object-service.ts";
 import { type NodeService } from "../../shared/object-protocol.ts";
-import { type Bucket } from "../../shared/records.ts";
+import { type Bucket, type Permission } from "../../shared/records.ts";
 import { logicalIdOf } from "../../shared/slices.ts";
 import { type FindCredential } from "../auth/keys.ts";
+import { NEEDED, isAllowed } from "../auth/permissions.ts";
 import { type Authenticated } from "../auth/sigv4.ts";
 import { type Platform } from "../platform.ts";
 import { type BucketCache } from "./bucket-cache.ts";
@@ -132,14 +133,18 @@ export class Call {
   }
 
   /**
-   * Does work in a bucket. When the cached record turns out to be stale, once more with a fresh one, unless the
+   * Does work in a bucket, if the key may: what its operation needs, or to read where another bucket is given. When the cached record turns out to be stale, once more with a fresh one, unless the
    * body is gone: then the client must send again. Throws NoSuchBucket, AccessDenied, and what `work` throws.
    */
-  async inBucket<T>(work: (place: Place) => Promise<T>, where: Where = this.route): Promise<T> {
+  async inBucket<T>(
+    work: (place: Place) => Promise<T>,
+    where: Where = this.route,
+    needed: Permission = where === this.route ? this.#needed() : "read",
+  ): Promise<T> {
     const { bucket: name, key } = where;
     const cached = this.#buckets.get(name, this.platform.wallMs());
     const bucket = cached ?? (await this.#load(name));
-    this.#authorise(bucket);
+    this.#authorise(bucket, needed);
     const takenBefore = this.#bodyTaken;
     try {
       return await work(this.#place(bucket, key));
@@ -149,12 +154,18 @@ export class Call {
       if (cached === undefined) throw error;
       const fresh = await this.#load(name);
       if (fresh.id === bucket.id) throw error;
-      this.#authorise(fresh);
+      this.#authorise(fresh, needed);
       if (this.#bodyTaken && !takenBefore) {
         throw new RingstowError("Unavailable", `The bucket "${name}" was made anew; send again`);
       }
       return work(this.#place(fresh, key));
     }
+  }
+
+  #needed(): Permission {
+    const { operation } = this.route;
+    assert(Object.hasOwn(NEEDED, operation), "work in a bucket needs a permission in it");
+    return NEEDED[operation as keyof typeof NEEDED];
   }
 
   rememberBucket(bucket: Bucket): void {
@@ -179,7 +190,7 @@ export class Call {
     return bucket;
   }
 
-  #authorise(bucket: Bucket): void {
-    if (bucket.owner !== this.auth.owner) throw new S3Error("AccessDenied");
+  #authorise(bucket: Bucket, needed: Permission): void {
+    if (!isAllowed(this.auth, bucket, needed)) throw new S3Error("AccessDenied");
   }
 }

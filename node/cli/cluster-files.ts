@@ -1,14 +1,15 @@
 // The files of a cluster and of one node, beside its registers and blocks:
 //   genesis.json      what is fixed for ever, with its checksum; the same bytes on every node
 //   cluster.secret    32 bytes in hex, readable by the owner only; the same on every node
-//   credentials.json  access keys that gateways accept
+//   credentials.json  only of `ringstow dev`: the key that it made, with its secret
 //   node.json         who this data folder is; never copied, and never made again for a wiped disk
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import * as z from "zod/mini";
 import { type Genesis, folderIdSchema, genesisSchema } from "../../shared/genesis.ts";
 import { nodeIdSchema } from "../../shared/records.ts";
 import { CliError } from "./cli-error.ts";
+import { type OpenedKey } from "./keys.ts";
 import { readIfThere, writeDurably } from "./durable-file.ts";
 
 const nodeFileSchema = z.object({
@@ -21,13 +22,7 @@ const nodeFileSchema = z.object({
 });
 export type NodeFile = z.infer<typeof nodeFileSchema>;
 
-const credentialsSchema = z.object({
-  region: z.string(),
-  keys: z.array(
-    z.object({ accessKeyId: z.string(), secretAccessKey: z.string(), owner: z.string() }),
-  ),
-});
-export type Credentials = z.infer<typeof credentialsSchema>;
+const devKeySchema = z.object({ accessKeyId: z.string(), secretAccessKey: z.string() });
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
@@ -77,34 +72,21 @@ export async function readSecret(folder: string): Promise<Uint8Array> {
   return new Uint8Array(Buffer.from(text, "hex"));
 }
 
-export async function writeCredentials(folder: string, credentials: Credentials): Promise<void> {
-  const text = `${JSON.stringify(credentials, undefined, 2)}\n`;
-  await writeDurably(join(folder, "credentials.json"), text, 0o600);
-}
-
-export async function readCredentials(folder: string): Promise<Credentials> {
+/** The key of `ringstow dev`; undefined before its first start. */
+export async function readDevKey(folder: string): Promise<OpenedKey | undefined> {
   const path = join(folder, "credentials.json");
   const text = await readIfThere(path);
-  const parsed = credentialsSchema.safeParse(text === undefined ? undefined : parseJson(text));
-  if (!parsed.success) {
-    throw new CliError(
-      `Cannot read ${path}: it must be {"region", "keys": [{"accessKeyId", "secretAccessKey", "owner"}]}.`,
-    );
-  }
-  return parsed.data;
+  if (text === undefined) return undefined;
+  const parsed = devKeySchema.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  throw new CliError(
+    `Cannot read ${path}: it must be {"accessKeyId", "secretAccessKey"}. Remove it, and a new key is made.`,
+  );
 }
 
-export function newCredentials(region: string): Credentials {
-  return {
-    region,
-    keys: [
-      {
-        accessKeyId: `RS${randomBytes(9).toString("hex").toUpperCase()}`,
-        secretAccessKey: randomBytes(30).toString("base64url"),
-        owner: "root",
-      },
-    ],
-  };
+export async function writeDevKey(folder: string, key: OpenedKey): Promise<void> {
+  const text = `${JSON.stringify(key, undefined, 2)}\n`;
+  await writeDurably(join(folder, "credentials.json"), text, 0o600);
 }
 
 export async function writeNodeFile(folder: string, file: NodeFile): Promise<void> {

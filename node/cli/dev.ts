@@ -1,6 +1,5 @@
 // `ringstow dev`: a whole cluster on this machine, one process a node and one gateway, data under one folder. Keys,
 // ids and the bucket `demo` are made at the first start and kept.
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -9,20 +8,15 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { RingstowError } from "../../shared/errors.ts";
 import { type Genesis } from "../../shared/genesis.ts";
-import { parseRequestId } from "../../shared/ids.ts";
-import { deriveSecrets } from "../../shared/peer-auth.ts";
-import { createNodeUpstream } from "../../gateway/serve.ts";
 import { type Child, startChild, stopOnSignals } from "./child.ts";
 import { CliError } from "./cli-error.ts";
-import {
-  type Credentials,
-  readCredentials,
-  readGenesis,
-  readNodeFile,
-  readSecret,
-} from "./cluster-files.ts";
+import { readDevKey, readGenesis, readNodeFile, readSecret, writeDevKey } from "./cluster-files.ts";
+import { withCluster } from "./cluster-service.ts";
 import { writeDurably } from "./durable-file.ts";
 import { initCluster, nodeFolder } from "./init.ts";
+import { type OpenedKey, createKey, newKeyPair } from "./keys.ts";
+import { newRequestId } from "./new-request-id.ts";
+import { REGION_DEFAULT } from "./run-gateway.ts";
 
 export interface DevOptions {
   readonly data: string;
@@ -49,7 +43,7 @@ export async function runDev(options: DevOptions): Promise<void> {
   const data = resolve(options.data);
   const port = options.port ?? (await lastPort(data)) ?? PORT_DEFAULT;
   const genesis = await openCluster(data, options.nodes, port);
-  const credentials = await readCredentials(data);
+  const key = await devKey(data);
   await readSecret(data);
   const folders = await foldersOf(data, genesis);
   const children: Child[] = [];
@@ -93,9 +87,9 @@ export async function runDev(options: DevOptions): Promise<void> {
     const gateway = start("gateway", args, `npm run ringstow -- ${args.join(" ")}`);
     await gateway.ready;
     for (const child of children) child.showOutput();
-    await makeBucket(data, credentials, nodes);
+    await makeKeyAndBucket(data, key);
     const endpoint = `http://${HOST}:${port}`;
-    await announce(data, endpoint, credentials, nodes, gateway.process.pid!);
+    await announce(data, endpoint, key, nodes, gateway.process.pid!);
   } catch (error) {
     await stopAll();
     throw error;
@@ -141,7 +135,7 @@ async function openCluster(
   }));
   // Before anything is made: the nodes keep these ports for ever.
   await requireFreePorts(port, 1 + 2 * count);
-  return initCluster({ data, nodes, region: "us-east-1" });
+  return initCluster({ data, nodes });
 }
 
 async function requireFreePorts(first: number, count: number): Promise<void> {
@@ -180,39 +174,41 @@ async function foldersOf(
   );
 }
 
-async function makeBucket(
-  data: string,
-  credentials: Credentials,
-  nodes: readonly DevNode[],
-): Promise<void> {
-  const upstream = createNodeUpstream({
-    seeds: nodes.map(({ url }) => url),
-    gatewaySecret: deriveSecrets(await readSecret(data)).gateway,
+/** On disk before the cluster knows it: a start that is cut off never leaves a key whose secret is lost. */
+async function devKey(data: string): Promise<OpenedKey> {
+  const known = await readDevKey(data);
+  if (known) return known;
+  const made = newKeyPair();
+  await writeDevKey(data, made);
+  return made;
+}
+
+async function makeKeyAndBucket(data: string, key: OpenedKey): Promise<void> {
+  await withCluster(data, async (cluster) => {
+    const grants = { all: "owner" as const, buckets: {}, createBuckets: true };
+    await unlessThere("AccessKeyExists", () => createKey(cluster, key, { name: "dev", grants }));
+    const bucket = { name: BUCKET, owner: key.accessKeyId, requestId: newRequestId() };
+    await unlessThere("BucketAlready", () => cluster.service.createBucket(bucket));
   });
-  await upstream.start();
+}
+
+async function unlessThere(code: string, make: () => Promise<unknown>): Promise<void> {
   try {
-    const requestId = parseRequestId(randomBytes(16).toString("hex"));
-    const owner = credentials.keys[0]!.owner;
-    await upstream
-      .service({ ip: undefined, position: undefined })
-      .createBucket({ name: BUCKET, owner, requestId });
+    await make();
   } catch (error) {
-    const there = error instanceof RingstowError && error.code === "BucketAlreadyOwnedByYou";
-    if (!there) throw error;
-  } finally {
-    await upstream.stop();
+    if (!(error instanceof RingstowError && error.code.startsWith(code))) throw error;
   }
 }
 
 async function announce(
   data: string,
   endpoint: string,
-  credentials: Credentials,
+  key: OpenedKey,
   nodes: readonly DevNode[],
   gatewayPid: number,
 ): Promise<void> {
-  const { accessKeyId, secretAccessKey } = credentials.keys[0]!;
-  const { region } = credentials;
+  const { accessKeyId, secretAccessKey } = key;
+  const region = REGION_DEFAULT;
   const dev = { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET, nodes, gatewayPid };
   await writeDurably(join(data, "dev.json"), `${JSON.stringify(dev, undefined, 2)}\n`, 0o600);
   process.stdout.write(`

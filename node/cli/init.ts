@@ -8,13 +8,7 @@ import { copiesDefault, sliceBitsDefault } from "../../shared/limits.ts";
 import { advance, toRingId } from "../../shared/ring.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { CliError } from "./cli-error.ts";
-import {
-  newCredentials,
-  writeCredentials,
-  writeGenesis,
-  writeNodeFile,
-  writeSecret,
-} from "./cluster-files.ts";
+import { writeGenesis, writeNodeFile, writeSecret } from "./cluster-files.ts";
 
 export interface InitOptions {
   /** Folder that gets node-1 .. node-N. */
@@ -25,7 +19,6 @@ export interface InitOptions {
     readonly peerAddress: string;
     readonly zone: string;
   }[];
-  readonly region: string;
   readonly copies?: number | undefined;
   readonly sliceBits?: number | undefined;
 }
@@ -53,11 +46,9 @@ export async function initCluster(options: InitOptions): Promise<Genesis> {
     nodes: nodes.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
   };
   const secret = randomBytes(32);
-  const credentials = newCredentials(options.region);
   for (const [i, node] of nodes.entries()) {
     const folder = nodeFolder(options.data, i + 1);
     await writeSecret(folder, secret);
-    await writeCredentials(folder, credentials);
     await writeNodeFile(folder, {
       id: node.id,
       folder: node.folder,
@@ -67,7 +58,6 @@ export async function initCluster(options: InitOptions): Promise<Genesis> {
     await writeGenesis(folder, genesis);
   }
   await writeSecret(options.data, secret);
-  await writeCredentials(options.data, credentials);
   // Last: a folder with a genesis file is a whole cluster.
   await writeGenesis(options.data, genesis);
   return genesis;
@@ -106,7 +96,7 @@ async function requireEmpty(folder: string): Promise<void> {
 }
 
 /** The files that initCluster makes for a node, and what writeDurably writes first. */
-const MADE_HERE = /^(?:cluster\.secret|credentials\.json|node\.json|genesis\.json)(?:\.new)?$/u;
+const MADE_HERE = /^(?:cluster\.secret|node\.json|genesis\.json)(?:\.new)?$/u;
 
 /** Names in a folder; what is no folder counts as holding itself. */
 async function namesIn(path: string): Promise<readonly string[]> {

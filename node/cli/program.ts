@@ -4,10 +4,11 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { deriveSecrets } from "../../shared/peer-auth.ts";
 import { stopOnSignals, tellReady } from "./child.ts";
 import { CliError, explain } from "./cli-error.ts";
-import { readCredentials, readGenesis, readSecret } from "./cluster-files.ts";
+import { readGenesis, readSecret } from "./cluster-files.ts";
 import { runDev } from "./dev.ts";
+import { bucketCommand, keyCommand } from "./key-commands.ts";
 import { initCluster, nodeFolder } from "./init.ts";
-import { runGateway } from "./run-gateway.ts";
+import { REGION_DEFAULT, runGateway } from "./run-gateway.ts";
 import { runNode } from "./run-node.ts";
 import { clusterStatus, formatStatus } from "./status.ts";
 
@@ -56,35 +57,27 @@ program
     (text: string, all: string[]) => [...all, text],
     [] as string[],
   )
-  .option("--region <NAME>", "S3 region that clients use", "us-east-1")
   .option("--copies <N>", "copies of everything: 1, 3 or 5", whole(1, 5), 3)
   .option("--slice-bits <B>", "2^B slices: 12 up to 100 nodes, 16 up to 10,000", whole(4, 16), 12)
-  .action(
-    async (options: {
-      data: string;
-      node: string[];
-      region: string;
-      copies: number;
-      sliceBits: number;
-    }) => {
-      if (options.node.length === 0)
-        throw new CliError("Cannot make a cluster without nodes: give --node at least once");
-      if (options.copies % 2 === 0)
-        throw new CliError("Cannot make a cluster: --copies must be 1, 3 or 5");
-      const data = resolve(options.data);
-      const nodes = options.node.map(parseNode);
-      const { region, copies, sliceBits } = options;
-      await initCluster({ data, nodes, region, copies, sliceBits });
-      const lines = nodes.map(
-        ({ url }, i) => `  ${nodeFolder(data, i + 1)}  ->  the machine of ${url}`,
-      );
-      process.stdout.write(
-        `Made a cluster of ${nodes.length} nodes. Move each folder to its machine, then start it there:\n${lines.join("\n")}\n` +
-          "  ringstow node --data FOLDER\n" +
-          "A gateway needs genesis.json, cluster.secret and credentials.json: ringstow gateway --data FOLDER\n",
-      );
-    },
-  );
+  .action(async (options: { data: string; node: string[]; copies: number; sliceBits: number }) => {
+    if (options.node.length === 0)
+      throw new CliError("Cannot make a cluster without nodes: give --node at least once");
+    if (options.copies % 2 === 0)
+      throw new CliError("Cannot make a cluster: --copies must be 1, 3 or 5");
+    const data = resolve(options.data);
+    const nodes = options.node.map(parseNode);
+    const { copies, sliceBits } = options;
+    await initCluster({ data, nodes, copies, sliceBits });
+    const lines = nodes.map(
+      ({ url }, i) => `  ${nodeFolder(data, i + 1)}  ->  the machine of ${url}`,
+    );
+    process.stdout.write(
+      `Made a cluster of ${nodes.length} nodes. Move each folder to its machine, then start it there:\n${lines.join("\n")}\n` +
+        "  ringstow node --data FOLDER\n" +
+        "A gateway needs genesis.json and cluster.secret: ringstow gateway --data FOLDER\n" +
+        "Once they run, make an access key: ringstow key create --data FOLDER --all owner --create-buckets\n",
+    );
+  });
 
 program
   .command("node")
@@ -95,6 +88,7 @@ program
   .option("--peer <HOST:PORT>", "peer address to advertise instead of the one given to init")
   .option("--zone <NAME>", "zone instead of the one given to init")
   .option("--gateway <PORT>", "also run an S3 gateway in this process", port)
+  .option("--region <NAME>", "S3 region of that gateway's clients", REGION_DEFAULT)
   .option(
     "--trust-proxy",
     "believe X-Forwarded-For and X-Forwarded-Host (only behind a proxy)",
@@ -124,6 +118,7 @@ program
       reserveBytes: options.reserve,
       logLevel: options.log,
       gatewayPort: options.gateway,
+      region: options.region,
       trustProxy: options.trustProxy,
     });
     stopOnSignals(() => running.stop());
@@ -137,9 +132,10 @@ program
 program
   .command("gateway")
   .description("run an S3 gateway that forwards to the nodes")
-  .requiredOption("--data <DIR>", "folder with genesis.json, cluster.secret and credentials.json")
+  .requiredOption("--data <DIR>", "folder with genesis.json and cluster.secret")
   .option("--host <IP>", "address to listen on", "0.0.0.0")
   .option("--port <PORT>", "port to listen on", port, 9000)
+  .option("--region <NAME>", "S3 region that clients use", REGION_DEFAULT)
   .option("--public-url <URL>", "how clients reach this gateway, if not by its address")
   .option(
     "--trust-proxy",
@@ -152,7 +148,7 @@ program
     const gateway = await runGateway({
       host: options.host,
       port: options.port,
-      credentials: await readCredentials(data),
+      region: options.region,
       secrets: deriveSecrets(await readSecret(data)),
       nodes: genesis.nodes.map(({ url }) => url),
       publicUrl: options.publicUrl,
@@ -185,6 +181,9 @@ function parseNode(text: string): { url: string; peerAddress: string; zone: stri
   }
   return { url: url.replace(/\/$/u, ""), peerAddress, zone };
 }
+
+program.addCommand(keyCommand());
+program.addCommand(bucketCommand());
 
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`ringstow: ${explain(error)}\n`);

@@ -3,13 +3,18 @@ import { type ClusterSecrets } from "../../shared/peer-auth.ts";
 import { type NodeService } from "../../shared/object-protocol.ts";
 import { createNodeUpstream, serveGateway } from "../../gateway/serve.ts";
 import { type Upstream } from "../../gateway/platform.ts";
+import { KeyCache } from "../../gateway/auth/key-cache.ts";
 import { advise } from "./cli-error.ts";
-import { type Credentials } from "./cluster-files.ts";
+import { newRequestId } from "./new-request-id.ts";
+
+/** The region of S3 clients that were told none. */
+export const REGION_DEFAULT = "us-east-1";
 
 export interface GatewayOptions {
   readonly host: string;
   readonly port: number;
-  readonly credentials: Credentials;
+  /** S3 region that clients use. */
+  readonly region: string;
   readonly secrets: ClusterSecrets;
   /** Base URLs of nodes to learn the others from, or the node that this gateway is part of. */
   readonly nodes: readonly string[] | NodeService;
@@ -24,13 +29,19 @@ export interface RunningGateway {
 }
 
 export async function runGateway(options: GatewayOptions): Promise<RunningGateway> {
-  const { credentials, secrets, nodes } = options;
-  const keys = new Map(credentials.keys.map((key) => [key.accessKeyId, key]));
+  const { secrets, nodes } = options;
   const apart =
     "length" in nodes
       ? createNodeUpstream({ seeds: nodes, gatewaySecret: secrets.gateway })
       : undefined;
   const upstream: Upstream = apart ?? { service: () => nodes as NodeService };
+  const keys = new KeyCache({
+    keys: upstream.service({ ip: undefined, position: undefined }),
+    keyEncryption: secrets.keyEncryption,
+    wallMs: Date.now,
+    newRequestId,
+    reportFault: (error) => process.stderr.write(`Cannot read an access key: ${String(error)}\n`),
+  });
   await apart?.start().catch((error: unknown) => {
     // Nodes may start later than their gateway: every request looks for them again.
     const reason = error instanceof Error ? error.message : String(error);
@@ -38,8 +49,8 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   });
   const server = await serveGateway({
     config: {
-      region: credentials.region,
-      credentials: async (accessKeyId) => keys.get(accessKeyId),
+      region: options.region,
+      credentials: keys.find,
       publicUrl: options.publicUrl,
       trustForwarded: options.trustProxy,
       tokenSecret: secrets.gateway,

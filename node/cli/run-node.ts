@@ -22,7 +22,6 @@ import { systemClock } from "../runtime/system-clock.ts";
 import { CliError, advise } from "./cli-error.ts";
 import {
   type NodeFile,
-  readCredentials,
   readGenesis,
   readNodeFile,
   readSecret,
@@ -43,6 +42,8 @@ export interface NodeOptions {
   readonly logLevel: LogLevel;
   /** Port of a gateway inside this process. */
   readonly gatewayPort?: number | undefined;
+  /** S3 region of that gateway's clients. */
+  readonly region: string;
   readonly trustProxy: boolean;
 }
 
@@ -153,13 +154,12 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
 
 /** The gateway inside this process, if one is wanted; its URL. */
 async function openGateway(
-  { data, gatewayPort, trustProxy }: NodeOptions,
+  { gatewayPort, region, trustProxy }: NodeOptions,
   around: { host: string; secrets: ClusterSecrets; nodes: RingstowNode["object"] },
   stops: Stops,
 ): Promise<string | undefined> {
   if (gatewayPort === undefined) return undefined;
-  const credentials = await readCredentials(data);
-  const gateway = await runGateway({ ...around, port: gatewayPort, credentials, trustProxy });
+  const gateway = await runGateway({ ...around, port: gatewayPort, region, trustProxy });
   return stops.add(gateway, (one) => one.stop()).url;
 }
 
