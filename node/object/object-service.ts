@@ -10,6 +10,7 @@ import { type Route } from "../route/types.ts";
 import { Background } from "./background.ts";
 import { createBucket, deleteBucket, getBucket, listBuckets } from "./buckets.ts";
 import { type Context } from "./context.ts";
+import { copy, copyPart } from "./copy.ts";
 import { deleteObject } from "./delete.ts";
 import { freeGarbage } from "./garbage.ts";
 import { get } from "./get.ts";
@@ -69,6 +70,8 @@ export function createObjectService(deps: ObjectDeps): ObjectModule {
     get: (request) => get(context, request),
     delete: (request) => deleteObject(context, request),
     list: (request) => list(context, request),
+    copy: (request) => copy(context, request),
+    copyPart: (request) => copyPart(context, request),
     createUpload: (request) => createUpload(context, request),
     putPart: (request, body) => putPart(context, request, body),
     completeUpload: (request) => completeUpload(context, request),

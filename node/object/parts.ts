@@ -11,13 +11,18 @@ import {
   type ByteStream,
   type PutResult,
 } from "../../shared/object-service.ts";
-import { type ChecksumAlgorithm, type Part, type Upload } from "../../shared/records.ts";
+import {
+  type Checksum,
+  type ChecksumAlgorithm,
+  type Part,
+  type Upload,
+} from "../../shared/records.ts";
 import { type Chain, type RegisterAddress, type RegisterKey, isGivenUp } from "../index/types.ts";
 import { checkPartNumber, objectAddress, partAddress, partOfKey, partRange } from "./addresses.ts";
 import { BodyReader, declaredAlgorithm } from "./body-reader.ts";
 import { type Context, namedAttempts, randomHex, readChain } from "./context.ts";
 import { MergedScan } from "./merged-scan.ts";
-import { commitStaged, stageBody } from "./stage-body.ts";
+import { type StagedBody, commitStaged, stageBody } from "./stage-body.ts";
 import { removeParts } from "./sweep-upload.ts";
 
 export interface PutPartRequest {
@@ -37,36 +42,61 @@ export interface SentPart {
   readonly part: Part;
 }
 
+/** Which part of which upload, and the request that brings it. */
+type PartPlace = Pick<PutPartRequest, "uploadId" | "partNumber" | "requestId">;
+
+/** A part's body where its register can name it, and what it is known by. */
+export interface StagedPart {
+  readonly staged: StagedBody;
+  readonly size: number;
+  readonly etag: string;
+  readonly checksum: Checksum | undefined;
+}
+
 /** Throws NoSuchUpload when the upload does not exist or ended meanwhile, and the body's errors. */
 export async function putPart(
   context: Context,
   request: PutPartRequest,
   body: ByteStream,
 ): Promise<PutResult> {
-  const { uploadId, partNumber } = request;
-  checkPartNumber(partNumber);
+  checkPartNumber(request.partNumber);
   const object = objectAddress(request.bucket, request.key, context.sliceBits);
-  const upload = findUpload(await readChain(context, object), uploadId);
+  const upload = await openUpload(context, object, request.uploadId);
   const reader = new BodyReader(body, request.body, context.digest, {
     hopSecret: context.hopSecret,
     checksum: expectedAlgorithm(upload, request.body),
   });
+  return storePart(context, object, request, async (at) => {
+    const staged = await stageBody(context, at, reader);
+    return { staged, size: reader.length, etag: reader.etag, checksum: reader.checksum };
+  });
+}
 
+/** Throws NoSuchUpload. */
+export async function openUpload(
+  context: Context,
+  object: RegisterAddress,
+  uploadId: UploadId,
+): Promise<Upload> {
+  return findUpload(await readChain(context, object), uploadId);
+}
+
+/** Stages one sending of a part for a register of its own, and writes that. Throws NoSuchUpload, and what `stage` throws. */
+export async function storePart(
+  context: Context,
+  object: RegisterAddress,
+  { uploadId, partNumber, requestId }: PartPlace,
+  stage: (at: RegisterAddress) => Promise<StagedPart>,
+): Promise<PutResult> {
   const attempt = randomHex(context, 8);
   const at = partAddress(object, uploadId, partNumber, attempt);
-  const staged = await stageBody(context, at, reader);
+  const { staged, ...described } = await stage(at);
   if (staged.blocks.length > 0) await stillOpen(context, object, uploadId, staged.giveUp);
-  const part = {
-    size: reader.length,
-    etag: reader.etag,
-    checksum: reader.checksum,
-    body: staged.ref,
-  };
-  const { requestId } = request;
+  const part = { ...described, body: staged.ref };
   const result = await commitStaged(context, at, { type: "putPart", part }, staged, { requestId });
   assert(result.type === "part", "putPart answers with the part");
 
-  await keepOrRemove(context, object, request, { ...result, key: at.key, partNumber, attempt });
+  await keepOrRemove(context, object, uploadId, { ...result, key: at.key, partNumber, attempt });
   const { etag, lastModifiedMs, checksum } = result.part;
   return { etag, version: 1, lastModifiedMs, checksum };
 }
@@ -95,7 +125,7 @@ async function stillOpen(
   giveUp: () => Promise<void>,
 ): Promise<void> {
   try {
-    findUpload(await readChain(context, object), uploadId);
+    await openUpload(context, object, uploadId);
   } catch (error) {
     // No operation named the blocks yet, so they are nobody's whatever kept the chain from being read.
     context.background.run("give up staged blocks", giveUp);
@@ -107,7 +137,7 @@ async function stillOpen(
 async function keepOrRemove(
   context: Context,
   object: RegisterAddress,
-  { uploadId }: PutPartRequest,
+  uploadId: UploadId,
   sent: SentPart,
 ): Promise<void> {
   const chain = await readChain(context, object);
@@ -162,7 +192,7 @@ export interface ListPartsRequest {
 export async function listParts(context: Context, request: ListPartsRequest) {
   const { uploadId, after, limit } = request;
   const object = objectAddress(request.bucket, request.key, context.sliceBits);
-  const upload = findUpload(await readChain(context, object), uploadId);
+  const upload = await openUpload(context, object, uploadId);
   const newest: SentPart[] = [];
   let truncated = false;
   for await (const sent of sentParts(context, object, uploadId, after)) {
