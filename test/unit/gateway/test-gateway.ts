@@ -8,13 +8,14 @@ import { percentDecode, strictEncode } from "../../../gateway/s3/target.ts";
 import { parseRequestId } from "../../../shared/ids.ts";
 import { type ByteStream } from "../../../shared/object-service.ts";
 import { MemoryObjects } from "./memory-objects.ts";
+import { OWN_BUCKETS } from "./own-buckets.ts";
 
 export const REGION = "ring-1";
 export const HOST = "s3.example.test";
 export const HOP_SECRET = new Uint8Array(32).fill(9);
 export const KEYS = {
-  alice: { secretAccessKey: "alice-secret", owner: "alice" },
-  bob: { secretAccessKey: "bob-secret", owner: "bob" },
+  alice: { secretAccessKey: "alice-secret", grants: OWN_BUCKETS },
+  bob: { secretAccessKey: "bob-secret", grants: OWN_BUCKETS },
 } as const;
 
 export interface SendOptions {
@@ -63,7 +64,7 @@ export class TestGateway {
     this.#app = createGateway({
       config: {
         region: REGION,
-        credentials: async (id) => (Object.hasOwn(KEYS, id) ? KEYS[id as "alice"] : undefined),
+        credentials: (id) => (Object.hasOwn(KEYS, id) ? KEYS[id as "alice"] : undefined),
         trustForwarded: false,
         tokenSecret: new Uint8Array(32).fill(7),
         hopSecret: HOP_SECRET,

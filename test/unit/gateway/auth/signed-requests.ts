@@ -9,7 +9,7 @@ import { HOST, KEYS, REGION, signerFor } from "../test-gateway.ts";
 export const NOW = Date.UTC(2026, 10, 22, 12, 0, 0);
 export const authenticator = new Authenticator({
   region: REGION,
-  credentials: async (id) => (Object.hasOwn(KEYS, id) ? KEYS[id as "alice"] : undefined),
+  credentials: (id) => (Object.hasOwn(KEYS, id) ? KEYS[id as "alice"] : undefined),
 });
 
 export interface Sent {

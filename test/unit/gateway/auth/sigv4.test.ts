@@ -12,6 +12,7 @@ import {
   signed,
   verify,
 } from "./signed-requests.ts";
+import { OWN_BUCKETS } from "../own-buckets.ts";
 
 describe("Authenticator", () => {
   const asked: Asked = {
@@ -28,9 +29,9 @@ describe("Authenticator", () => {
     // "GET Object", in "Authenticating Requests: Using the Authorization Header".
     const example = new Authenticator({
       region: "us-east-1",
-      credentials: async () => ({
+      credentials: () => ({
         secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-        owner: "aws",
+        grants: OWN_BUCKETS,
       }),
     });
     const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -106,7 +107,7 @@ describe("Authenticator", () => {
     // `curl --aws-sigv4 aws:amz:us-east-1:s3 --user a:b`, curl 7.88.1.
     const curl = new Authenticator({
       region: "us-east-1",
-      credentials: async () => ({ secretAccessKey: "b", owner: "a" }),
+      credentials: () => ({ secretAccessKey: "b", grants: OWN_BUCKETS }),
     });
     const sent = (more: Record<string, string>) =>
       curl.authenticate(
@@ -198,7 +199,7 @@ describe("Authenticator", () => {
     let secretAccessKey: string = KEYS.alice.secretAccessKey;
     const rotating = new Authenticator({
       region: REGION,
-      credentials: async () => ({ secretAccessKey, owner: "alice" }),
+      credentials: () => ({ secretAccessKey, grants: OWN_BUCKETS }),
     });
     const good = received(await signed(asked));
     await rotating.authenticate(good);

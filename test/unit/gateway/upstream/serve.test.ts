@@ -10,6 +10,7 @@ import { type NearestUpstream } from "../../../../gateway/upstream/nearest-upstr
 import { type RunningHttpServer } from "../../../../node/runtime/http-server.ts";
 import { type TestNode, gatewaySecret, startNodes } from "../../node/http/node-fixture.ts";
 import { ObjectDouble } from "../../node/http/object-double.ts";
+import { OWN_BUCKETS } from "../own-buckets.ts";
 
 const MiB = 1024 * 1024;
 const keys = { accessKeyId: "key", secretAccessKey: "hidden" };
@@ -25,9 +26,15 @@ beforeEach(async () => {
   nodes = await startNodes([double]);
   upstream = createNodeUpstream({ seeds: [nodes[0]!.server.url], gatewaySecret });
   const { secretAccessKey } = keys;
-  const credentials = async () => ({ secretAccessKey, owner: "key" });
+  const credentials = () => ({ secretAccessKey, grants: OWN_BUCKETS });
   gateway = await serveGateway({
-    config: { region, credentials, trustForwarded: false, tokenSecret: new Uint8Array(32) },
+    config: {
+      region,
+      credentials,
+      trustForwarded: false,
+      tokenSecret: new Uint8Array(32),
+      hopSecret: new Uint8Array(32),
+    },
     upstream,
     host: "127.0.0.1",
     port: 0,

@@ -20,7 +20,7 @@ afterEach(() => rmSync(data, { recursive: true, force: true }));
 
 describe("initCluster", () => {
   test("gives every node the same genesis file and its own identity", async () => {
-    const genesis = await initCluster({ data, nodes, region: "us-east-1" });
+    const genesis = await initCluster({ data, nodes });
     const ids = new Set<string>();
     for (let n = 1; n <= 3; n++) {
       const folder = join(data, `node-${n}`);
@@ -38,42 +38,36 @@ describe("initCluster", () => {
   });
 
   test("refuses a folder with a cluster", async () => {
-    await initCluster({ data, nodes, region: "us-east-1" });
-    await expect(initCluster({ data, nodes, region: "us-east-1" })).rejects.toThrow(
-      "one is there already",
-    );
+    await initCluster({ data, nodes });
+    await expect(initCluster({ data, nodes })).rejects.toThrow("one is there already");
   });
 
   test("begins anew where an earlier init was cut off before any node started", async () => {
-    await initCluster({ data, nodes, region: "us-east-1" });
+    await initCluster({ data, nodes });
     const before = readFileSync(join(data, "node-1/node.json"), "utf8");
     rmSync(join(data, "genesis.json"));
-    await initCluster({ data, nodes: nodes.slice(0, 1), region: "us-east-1" });
+    await initCluster({ data, nodes: nodes.slice(0, 1) });
     expect(readFileSync(join(data, "node-1/node.json"), "utf8")).not.toBe(before);
     expect(existsSync(join(data, "node-2"))).toBe(false);
   });
 
   test("keeps folders in which a node has started, even without the cluster's genesis file", async () => {
-    await initCluster({ data, nodes, region: "us-east-1" });
+    await initCluster({ data, nodes });
     rmSync(join(data, "genesis.json"));
     mkdirSync(join(data, "node-2/registers"));
-    await expect(initCluster({ data, nodes, region: "us-east-1" })).rejects.toThrow(
-      "one is there already",
-    );
+    await expect(initCluster({ data, nodes })).rejects.toThrow("one is there already");
   });
 });
 
 test("initCluster touches no folder of somebody else's that is called like a node's", async () => {
   mkdirSync(join(data, "node-22"));
   writeFileSync(join(data, "node-22/README.md"), "a Node.js release");
-  await expect(initCluster({ data, nodes, region: "us-east-1" })).rejects.toThrow(
-    "Choose another folder",
-  );
+  await expect(initCluster({ data, nodes })).rejects.toThrow("Choose another folder");
   expect(existsSync(join(data, "node-22/README.md"))).toBe(true);
 });
 
 test("readGenesis refuses a file with one changed character", async () => {
-  const genesis = await initCluster({ data, nodes, region: "us-east-1" });
+  const genesis = await initCluster({ data, nodes });
   const path = join(data, "genesis.json");
   writeFileSync(path, readFileSync(path, "utf8").replace(genesis.clusterId, `${"0".repeat(31)}1`));
   await expect(readGenesis(data)).rejects.toThrow("checksum");
