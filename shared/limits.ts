@@ -133,6 +133,7 @@ export const membersTimeoutMs = 1_000;
 export const connectTimeoutMs = 1_000; // then the next node
 export const readHeadTimeoutMs = 5_000; // a read's first attempts; reads can be repeated freely
 export const callHeadTimeoutMs = operationDeadlineMs + 5_000; // a node's own deadline, and the way
+export const copyHeadTimeoutMs = 600_000; // of a copy, which may read and write 5 GiB before it answers
 export const bodyIdleTimeoutMs = 30_000; // a node that sends nothing for so long in the middle of a body is left
 export const avoidMinMs = 1_000; // a node that failed is asked last for so long, doubling
 export const avoidMaxMs = 30_000;

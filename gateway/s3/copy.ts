@@ -1,11 +1,11 @@
-// CopyObject and UploadPartCopy: read through the service, written through the service. The gateway only passes the
-// stream on; nothing is buffered.
-import { objectBytesMax, partNumberMax } from "../../shared/limits.ts";
-import { type GetResult, type PutResult, type RangeRequest } from "../../shared/object-service.ts";
-import { assert } from "../../shared/errors.ts";
+// CopyObject and UploadPartCopy. The nodes copy among themselves: no byte of the object passes the gateway.
+import { assert, RingstowError } from "../../shared/errors.ts";
+import { partNumberMax } from "../../shared/limits.ts";
+import { type PutResult } from "../../shared/object-service.ts";
 import { type Described } from "../../shared/records.ts";
-import { releaseStream, slowXmlAnswer } from "./answer.ts";
+import { slowXmlAnswer } from "./answer.ts";
 import { type Call } from "./call.ts";
+import { checksumElements, checksumValueElements } from "./checksums.ts";
 import { readConditions, writePrecondition } from "./conditions.ts";
 import { S3Error } from "./errors.ts";
 import { checkKey, checkNewKey, describedBy, refuseUnsupported } from "./headers.ts";
@@ -13,14 +13,12 @@ import { formatIsoDate } from "./http-date.ts";
 import { checkVersion, partNumber, uploadId } from "./parameters.ts";
 import { parseRange } from "./range.ts";
 import { percentDecode } from "./target.ts";
-import { type XmlContent } from "./xml-write.ts";
+import { type XmlContent, type XmlElement } from "./xml-write.ts";
 
 interface CopySource {
   readonly bucket: string;
   readonly key: string;
 }
-
-type FoundObject = Extract<GetResult, { type: "object" }>;
 
 /** x-amz-copy-source: URL-encoded, a leading "/" or not, ?versionId= or not. Throws InvalidArgument. */
 export function parseCopySource(header: string): CopySource {
@@ -40,36 +38,32 @@ export function parseCopySource(header: string): CopySource {
   return { bucket: path.slice(0, slash), key };
 }
 
+/**
+ * A copy keeps its source's checksum; x-amz-checksum-algorithm, which asks for another one, is not heeded: computing it
+ * would read all the bytes that hard links leave alone.
+ */
 export async function copyObject(call: Call): Promise<Response> {
   checkNewKey(call.route.key);
   const source = sourceOf(call);
-  const replaced = replacedDescription(call, source);
+  const described = replacedDescription(call, source);
   const precondition = writePrecondition(call.headers);
+  const conditions = readConditions(call.headers, "x-amz-copy-source-");
   const requestId = call.requestId();
   const work = call.inBucket(async ({ bucket, service }): Promise<XmlContent> => {
-    const found = await readSource(call, source, undefined);
-    const { entry } = found;
-    const result = await passOn(found, () =>
-      service.put(
-        {
+    const result = await call.inBucket(
+      (from) =>
+        service.copy({
           bucket,
           key: call.route.key,
-          headers: replaced?.headers ?? entry.headers,
-          metadata: replaced?.metadata ?? entry.metadata,
-          body: {
-            length: entry.size,
-            encoding: "plain",
-            // A plain ETag is the body's MD5: what arrives is what was stored.
-            md5: /^[0-9a-f]{32}$/u.test(entry.etag) ? entry.etag : undefined,
-          },
+          source: { bucket: from.bucket, key: source.key, conditions },
+          described,
           precondition,
           requestId,
           again: call.again(),
-        },
-        found.body,
-      ),
+        }),
+      source,
     );
-    return copyResult(result);
+    return copyResult(result, checksumElements(result.checksum));
   });
   return slowXmlAnswer(call, "CopyObjectResult", work);
 }
@@ -81,44 +75,45 @@ export async function uploadPartCopy(call: Call): Promise<Response> {
   assert(number !== undefined && number <= partNumberMax, "the router asks for a part number");
   const upload = uploadId(call);
   const range = sourceRange(call);
+  const conditions = readConditions(call.headers, "x-amz-copy-source-");
   const requestId = call.requestId();
   const work = call.inBucket(async ({ bucket, service }): Promise<XmlContent> => {
-    const found = await readSource(call, source, range);
-    // A GET cuts a range at the object's end; a part that is shorter than asked for would be a silent loss.
-    if (range && found.to <= range.to) {
-      await releaseStream(found.body);
-      const size = found.entry.size;
-      throw new S3Error(
-        "InvalidArgument",
-        `Range specified is not valid for source object of size: ${size}`,
-        {
-          ArgumentName: "x-amz-copy-source-range",
-          ArgumentValue: `bytes=${range.from}-${range.to}`,
-        },
-      );
-    }
-    const result = await passOn(found, () =>
-      service.putPart(
-        {
+    const copying = call.inBucket(
+      (from) =>
+        service.copyPart({
           bucket,
           key: call.route.key,
           uploadId: upload,
           partNumber: number,
-          body: { length: found.to - found.from, encoding: "plain" },
+          source: { bucket: from.bucket, key: source.key, conditions },
+          range,
           requestId,
-        },
-        found.body,
-      ),
+        }),
+      source,
     );
-    return copyResult(result);
+    const result = await copying.catch((error: unknown) => {
+      throw range ? rangeError(error, range) : error;
+    });
+    return copyResult(result, checksumValueElements(result.checksum));
   });
   return slowXmlAnswer(call, "CopyPartResult", work);
 }
 
-function copyResult(result: PutResult): XmlContent {
+/** Where a GET cuts its range at the object's end, a copy refuses: a shorter part would be a silent loss. */
+function rangeError(error: unknown, { from, to }: { from: number; to: number }): unknown {
+  if (!(error instanceof RingstowError && error.code === "InvalidRange")) return error;
+  return new S3Error(
+    "InvalidArgument",
+    `Range specified is not valid for source object of size: ${error.details["size"]}`,
+    { ArgumentName: "x-amz-copy-source-range", ArgumentValue: `bytes=${from}-${to}` },
+  );
+}
+
+function copyResult(result: PutResult, checksum: readonly XmlElement[]): XmlContent {
   return [
     ["LastModified", formatIsoDate(result.lastModifiedMs)],
     ["ETag", `"${result.etag}"`],
+    ...checksum,
   ];
 }
 
@@ -157,40 +152,4 @@ function sourceRange(call: Call): { from: number; to: number } | undefined {
     ArgumentName: "x-amz-copy-source-range",
     ArgumentValue: header,
   });
-}
-
-async function readSource(
-  call: Call,
-  source: CopySource,
-  range: RangeRequest | undefined,
-): Promise<FoundObject> {
-  const conditions = readConditions(call.headers, "x-amz-copy-source-");
-  const result = await call.inBucket(
-    ({ bucket, service }) =>
-      service.get({
-        bucket,
-        key: source.key,
-        conditions,
-        range,
-        headOnly: false,
-      }),
-    source,
-  );
-  if (result.type === "notModified") throw new S3Error("PreconditionFailed");
-  if (result.to - result.from > objectBytesMax) {
-    await releaseStream(result.body);
-    const message = `The specified copy source is larger than ${objectBytesMax} bytes`;
-    throw new S3Error("InvalidRequest", message);
-  }
-  return result;
-}
-
-/** A source that the writer left unread must not stay open. */
-async function passOn(found: FoundObject, write: () => Promise<PutResult>): Promise<PutResult> {
-  try {
-    return await write();
-  } catch (error) {
-    await releaseStream(found.body);
-    throw error;
-  }
 }

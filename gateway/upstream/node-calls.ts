@@ -2,6 +2,7 @@
 import { RingstowError } from "../../shared/errors.ts";
 import {
   callHeadTimeoutMs,
+  copyHeadTimeoutMs,
   callReplyBytesMax,
   readHeadTimeoutMs,
   upstreamAttemptsMax,
@@ -108,7 +109,7 @@ export class NodeCalls {
         ? { [authHeader]: auth }
         : { [argumentsHeader]: args, [authHeader]: auth },
       body: options.argsInBody ? args : options.body?.(),
-      headTimeoutMs: soon ? readHeadTimeoutMs : callHeadTimeoutMs,
+      headTimeoutMs: soon ? readHeadTimeoutMs : headTimeoutMs(method),
     });
     if (reply.status === 200) return options.read(reply, member);
     const json = await readJson(reply, callReplyBytesMax);
@@ -131,6 +132,10 @@ export class NodeCalls {
     if (!error.refusal.retryable) throw error.refusal;
     return error.refusal;
   }
+}
+
+function headTimeoutMs(method: ObjectMethod): number {
+  return method === "copy" || method === "copyPart" ? copyHeadTimeoutMs : callHeadTimeoutMs;
 }
 
 /** A reply by the table. Throws Internal when a node speaks another protocol. */

@@ -2,7 +2,7 @@
 // process owns the folder (the lock of the store beside it), so a name that was free stays free but for ourselves.
 // A hard link of a block is named <id>.link: its footer names the block whose bytes it shares, so that only a file
 // without that ending must hold its own id.
-import { type FileHandle, link, mkdir, open, readdir, rename } from "node:fs/promises";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { RingstowError } from "../../shared/errors.ts";
@@ -20,8 +20,10 @@ import { damaged, fileBytes, type StoredSeal } from "./block-file-format.ts";
 import { BlockFileDraft } from "./block-file-draft.ts";
 import { openBlockFile, readPieces, readSeal } from "./block-file-reader.ts";
 import { type BlockFolder, BlockFileWriter, explainFailure } from "./block-file-writer.ts";
-import { countBlocks, LINK_ENDING } from "./block-folder-count.ts";
-import { errnoOf, makeFolder, removeFile, spaceOf, syncFolder, usedBy } from "./durable-folder.ts";
+import { LINK_ENDING, openBlockFolder } from "./block-folder.ts";
+import { errnoOf, removeFile, spaceOf, syncFolder, usedBy } from "./durable-folder.ts";
+import { hardLink } from "./hard-link.ts";
+import { Sequence } from "./sequence.ts";
 
 export interface DiskBlocksOptions {
   /** Where the blocks are; made when it does not exist. */
@@ -29,10 +31,9 @@ export interface DiskBlocksOptions {
   /** Free bytes of the file system below which create() refuses. */
   readonly reserveBytes: number;
   readonly digest: Digest;
+  /** Gives a file a second name; tests put in one that refuses. */
+  readonly hardLink?: typeof hardLink | undefined;
 }
-
-/** What link(2) answers where a hard link cannot be: copying serves there. */
-const NO_LINKS = new Set(["EPERM", "EMLINK", "EXDEV", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
 class DiskBlocks implements BlockFiles {
   readonly #options: DiskBlocksOptions;
@@ -64,7 +65,6 @@ class DiskBlocks implements BlockFiles {
 
   async link(from: BlockId, to: BlockId): Promise<BlockInfo> {
     this.#requireOpen();
-    const path = this.#pathOf(to) + LINK_ENDING;
     if (this.#naming.has(to)) throw explainFailure("link", to, new Error("it is being named"));
     this.#naming.add(to);
     try {
@@ -73,9 +73,9 @@ class DiskBlocks implements BlockFiles {
         throw new RingstowError("NoSuchKey", `Cannot link block ${from}: it does not exist`);
       }
       if (await this.#isLinked(to, source)) return { id: to, size: source.size };
-      const linked = await this.#sequence.run(() => this.#hardLink(from, path));
+      const linked = await this.#sequence.run(() => this.#hardLink(from, to));
       if (linked) {
-        await this.#syncName(path, to);
+        await this.#syncName(this.#pathOf(to) + LINK_ENDING, to);
         this.#blocks++;
         this.#seals.set(to, source);
         return { id: to, size: source.size };
@@ -227,17 +227,16 @@ class DiskBlocks implements BlockFiles {
   }
 
   /** False when the file system refuses hard links, or one more of this file. */
-  async #hardLink(from: BlockId, path: string): Promise<boolean> {
+  async #hardLink(from: BlockId, to: BlockId): Promise<boolean> {
+    const give = this.#options.hardLink ?? hardLink;
     const source = this.#pathOf(from);
     for (const candidate of [source, source + LINK_ENDING]) {
-      try {
-        await link(candidate, path);
-        return true;
-      } catch (error) {
-        const errno = errnoOf(error) ?? "";
-        if (NO_LINKS.has(errno)) return false;
-        if (errno !== "ENOENT") throw explainFailure("link", from, error);
-      }
+      const outcome = await give(candidate, this.#pathOf(to) + LINK_ENDING).catch(
+        (error: unknown) => {
+          throw explainFailure("link", from, error);
+        },
+      );
+      if (outcome !== "missing") return outcome === "linked";
     }
     throw new RingstowError("NoSuchKey", `Cannot link block ${from}: it does not exist`);
   }
@@ -303,33 +302,9 @@ class DiskBlocks implements BlockFiles {
 export async function openDiskBlocks(options: DiskBlocksOptions): Promise<BlockFiles> {
   const { folder } = options;
   try {
-    await makeFolder(folder);
-    const names = new Set(await readdir(folder));
-    // All at once, so that one sync makes them durable and no block waits for its folder.
-    for (const name of ["tmp", ...fanOut()]) {
-      if (!names.has(name)) await mkdir(join(folder, name));
-    }
-    await syncFolder(folder);
-    for (const name of await readdir(join(folder, "tmp"))) {
-      await removeFile(join(folder, "tmp", name));
-    }
-    return new DiskBlocks(options, await countBlocks(folder, fanOut()));
+    return new DiskBlocks(options, await openBlockFolder(folder));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new RingstowError("Unavailable", `Cannot open block folder "${folder}": ${reason}`);
-  }
-}
-
-function fanOut(): string[] {
-  return Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
-}
-
-class Sequence {
-  #last: Promise<unknown> = Promise.resolve();
-
-  run<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
   }
 }

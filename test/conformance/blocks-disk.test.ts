@@ -124,6 +124,23 @@ describe("DiskBlocks files", () => {
     await expect(load(blocks, C, 0, 10)).rejects.toMatchObject({ code: "Corrupt" });
   });
 
+  test("link: copies the bytes where the file system refuses hard links", async () => {
+    const data = randomBytes(300_000);
+    const options = { folder, reserveBytes: 0, digest: nodeDigest };
+    await blocks.close();
+    blocks = await openDiskBlocks({ ...options, hardLink: async () => "refused" });
+    await store(blocks, A, data);
+    const B = blockId(2);
+    expect(await blocks.link(A, B)).toEqual({ id: B, size: data.length });
+    expect(await blocks.link(A, B)).toEqual({ id: B, size: data.length });
+    expect((await stat(pathOf(folder, B))).nlink).toBe(1);
+    expect(await load(blocks, B, 0, data.length)).toEqual(data);
+    await flipBit(pathOf(folder, A), 200_000);
+    await expect(blocks.link(A, blockId(3))).rejects.toMatchObject({ code: "Corrupt" });
+    expect(await readdir(join(folder, "tmp"))).toEqual([]);
+    expect(await blocks.usage()).toMatchObject({ blocks: 2 });
+  });
+
   test("stat: finds a file that was lost after its seal was read", async () => {
     await store(blocks, A, randomBytes(10));
     await load(blocks, A, 0, 10);

@@ -45,6 +45,72 @@ describe("CopyObject", () => {
       "PreconditionFailed",
     );
   });
+
+  test("is one call to the nodes, between buckets too, and names the source's checksum", async () => {
+    const gateway = await withBucket();
+    await gateway.send("PUT", "/other");
+    await gateway.send("PUT", "/photos/a", {
+      body: "data",
+      headers: { "x-amz-checksum-crc32": "rfPzYw==" },
+    });
+    gateway.store.calls.length = 0;
+    const copy = await gateway.send("PUT", "/other/b", {
+      headers: { "x-amz-copy-source": "photos/a" },
+    });
+    const xml = await copy.text();
+    expect([xmlText(xml, "ChecksumCRC32"), xmlText(xml, "ChecksumType")]).toEqual([
+      "rfPzYw==",
+      "FULL_OBJECT",
+    ]);
+    const names = gateway.store.calls.map(({ name }) => name);
+    expect(names.filter((name) => name !== "getBucket")).toEqual(["copy"]);
+    expect(await (await gateway.send("GET", "/other/b")).text()).toBe("data");
+  });
+
+  test("passes the conditions of source and target on", async () => {
+    const gateway = await withBucket();
+    await gateway.send("PUT", "/photos/a", { body: "1" });
+    const date = "Fri, 02 Jan 2026 03:04:05 GMT";
+    const response = await gateway.send("PUT", "/photos/b", {
+      headers: {
+        "x-amz-copy-source": "photos/a",
+        "x-amz-copy-source-if-match": '"x", "c4ca4238a0b923820dcc509a6f75849b"',
+        "x-amz-copy-source-if-unmodified-since": date,
+        "if-none-match": "*",
+      },
+    });
+    expect(response.status).toBe(200);
+    expect(gateway.store.calls.findLast(({ name }) => name === "copy")?.request).toMatchObject({
+      source: {
+        key: "a",
+        conditions: {
+          ifMatch: ["x", "c4ca4238a0b923820dcc509a6f75849b"],
+          ifUnmodifiedSinceMs: Date.parse(date),
+        },
+      },
+      precondition: { ifNoneMatch: ["*"] },
+    });
+  });
+});
+
+describe("UploadPartCopy", () => {
+  test("copies a range into a part; refuses one beyond the source", async () => {
+    const gateway = await withBucket();
+    await gateway.send("PUT", "/photos/a", { body: "0123456789" });
+    const begun = await gateway.send("POST", "/photos/b?uploads");
+    const id = xmlText(await begun.text(), "UploadId");
+    const copy = (range: string) =>
+      gateway.send("PUT", `/photos/b?partNumber=1&uploadId=${id}`, {
+        headers: { "x-amz-copy-source": "photos/a", "x-amz-copy-source-range": range },
+      });
+    const part = await copy("bytes=2-4");
+    expect(part.status).toBe(200);
+    expect(xmlText(await part.text(), "ETag")).toBe(
+      `&quot;${createHash("md5").update("234").digest("hex")}&quot;`,
+    );
+    expect(await code(await copy("bytes=2-10"))).toBe("InvalidArgument");
+    expect(await code(await copy("bytes=2-"))).toBe("InvalidArgument");
+  });
 });
 
 describe("DeleteObjects", () => {

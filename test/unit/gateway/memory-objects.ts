@@ -6,6 +6,7 @@ import {
   type BodyPlan,
   type BucketRef,
   type ByteStream,
+  type CopySource,
   type GetRequest,
   type GetResult,
   type ListRequest,
@@ -80,6 +81,27 @@ export class MemoryObjects {
         });
       }),
       get: record("get", this.#get),
+      copy: record("copy", async ({ bucket, key, source, described, precondition }) => {
+        const { entry, bytes } = this.#source(source);
+        const objects = this.#in(bucket);
+        this.#precondition(objects.get(key), precondition);
+        const { checksum } = entry;
+        return this.#store(objects, key, bytes, entry.etag, {
+          ...(described ?? entry),
+          checksum,
+        });
+      }),
+      copyPart: record("copyPart", async ({ source, uploadId, partNumber, range }) => {
+        const upload = this.#upload(uploadId);
+        const { entry, bytes } = this.#source(source);
+        if (range && range.to >= entry.size) {
+          throw new RingstowError("InvalidRange", undefined, { size: String(entry.size) });
+        }
+        const part = range ? bytes.slice(range.from, range.to + 1) : bytes;
+        const checksum = range ? undefined : entry.checksum;
+        upload.parts.set(partNumber, { etag: md5(part), bytes: part, checksum });
+        return { etag: md5(part), version: 1, lastModifiedMs: this.nowMs, checksum };
+      }),
       delete: record("delete", async ({ bucket, key, precondition }) => {
         const objects = this.#in(bucket);
         this.#precondition(objects.get(key), precondition);
@@ -203,6 +225,17 @@ export class MemoryObjects {
     })();
     const partial = range !== undefined || request.partNumber !== undefined;
     return { type: "object", entry, from, to, partial, partsCount, body };
+  }
+
+  #source({ bucket, key, conditions: { ifMatch, ifNoneMatch } }: CopySource): Stored {
+    const stored = this.#in(bucket).get(key);
+    if (!stored) throw new RingstowError("NoSuchKey");
+    const named = (etags: readonly string[]): boolean =>
+      etags.includes("*") || etags.includes(stored.entry.etag);
+    if ((ifMatch && !named(ifMatch)) || (ifNoneMatch && named(ifNoneMatch))) {
+      throw new RingstowError("PreconditionFailed");
+    }
+    return stored;
   }
 
   async #list(request: ListRequest): Promise<ListResult> {

@@ -137,6 +137,13 @@ export class ObjectDouble implements ObjectService {
     return Promise.resolve(reply);
   }
 
+  async copy(request: Parameters<ObjectService["copy"]>[0]): Promise<PutResult> {
+    const checksum = { algorithm: "crc32", type: "full", value: "AAAAAA==" } as const;
+    return this.#answer("copy", request, { etag: "y", version: 2, lastModifiedMs: 3, checksum });
+  }
+  async copyPart(request: Parameters<ObjectService["copyPart"]>[0]): Promise<PutResult> {
+    return this.#answer("copyPart", request, { etag: "z", version: 1, lastModifiedMs: 3 });
+  }
   async createBucket(request: Parameters<ObjectService["createBucket"]>[0]): Promise<Bucket> {
     return this.#answer("createBucket", request, someBucket);
   }

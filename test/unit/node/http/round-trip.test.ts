@@ -83,6 +83,34 @@ describe.each([
           last: { after: "ü/", afterPrefix: true },
         },
       ],
+      [
+        "copy",
+        {
+          ...inBucket,
+          source: { ...inBucket, conditions: { ifMatch: ["e"], ifUnmodifiedSinceMs: 5 } },
+          described,
+          precondition: {},
+          requestId,
+        },
+        {
+          etag: "y",
+          version: 2,
+          lastModifiedMs: 3,
+          checksum: { algorithm: "crc32", type: "full", value: "AAAAAA==" },
+        },
+      ],
+      [
+        "copyPart",
+        {
+          ...inBucket,
+          uploadId,
+          partNumber: 2,
+          source: { ...inBucket, conditions: {} },
+          range: { from: 1, to: 2 },
+          requestId,
+        },
+        { etag: "z", version: 1, lastModifiedMs: 3 },
+      ],
       ["createUpload", { ...inBucket, ...described, requestId }, someUpload],
       [
         "completeUpload",
