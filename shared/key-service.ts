@@ -2,7 +2,7 @@
 // seals it (sealed-secret.ts), and gateways open it. All calls throw RingstowError.
 import * as z from "zod/mini";
 import { type RequestId } from "./ids.ts";
-import { type ObjectCall } from "./object-protocol.ts";
+import { type ObjectCall } from "./object-call.ts";
 import {
   type AccessKey,
   type Grants,

@@ -5,7 +5,7 @@
 import * as z from "zod/mini";
 import { type BlockId, type NodeId, type RequestId } from "./ids.ts";
 import { type Position } from "./nearest.ts";
-import { type ObjectCall } from "./object-protocol.ts";
+import { type ObjectCall } from "./object-call.ts";
 import { type BucketRef } from "./object-service.ts";
 import {
   blockIdSchema,

@@ -9,6 +9,7 @@
 // differ by runtime. A failure is the RingstowError's status with {code, message, details} as JSON.
 import * as z from "zod/mini";
 import { RingstowError, isErrorCode } from "./errors.ts";
+import { type ObjectCall } from "./object-call.ts";
 import { KEY_CALLS, type KeyService } from "./key-service.ts";
 import { NATIVE_CALLS, type NativeService } from "./native-service.ts";
 import { type GetRequest, type GetResult, type ObjectService } from "./object-service.ts";
@@ -94,12 +95,6 @@ const listPlace = z.object({ after: text, afterPrefix: z.boolean() });
 
 /** A GetResult without its body. */
 export type GetHead = z.infer<typeof getHead>;
-
-export interface ObjectCall {
-  readonly kind: "read" | "write" | "upload" | "download";
-  readonly request: z.ZodMiniType;
-  readonly reply: z.ZodMiniType;
-}
 
 /** Every method of NodeService. */
 export const OBJECT_CALLS = {
