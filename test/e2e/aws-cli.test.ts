@@ -1,19 +1,26 @@
-// AWS CLI with its defaults against a cluster as a user starts it: what README shows, and a day's work with files.
+// AWS CLI version 1 with its defaults against a cluster as a user starts it: what README shows, and a day's work with files.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ClientProgram, type Outcome, describeClient } from "./client-program.ts";
+import { ClientProgram, type Outcome, awsCli1, describeClient } from "./client-program.ts";
 import { DevCluster } from "./dev-cluster.ts";
 import { expectSmallProcesses } from "./peak-memory.ts";
-import { MiB, randomFile, readTree, sha256Of, writeTree } from "./sample-files.ts";
+import {
+  MiB,
+  randomFile,
+  readTree,
+  sha256Of,
+  writeCarefulNames,
+  writeTree,
+} from "./sample-files.ts";
 
-describeClient("aws", () => {
+describeClient(awsCli1, () => {
   let cluster: DevCluster;
   let aws: ClientProgram;
 
   beforeAll(async () => {
     cluster = await DevCluster.start();
     const { accessKeyId, secretAccessKey, region } = cluster.dev;
-    aws = new ClientProgram("aws", {
+    aws = new ClientProgram(awsCli1, {
       AWS_ACCESS_KEY_ID: accessKeyId,
       AWS_SECRET_ACCESS_KEY: secretAccessKey,
       AWS_DEFAULT_REGION: region,
@@ -86,19 +93,8 @@ describeClient("aws", () => {
   });
 
   test("names that need care come back as they were", async () => {
-    const names = [
-      "a b+c.txt",
-      "ünï-cødé",
-      "日本語",
-      "😀",
-      "per%cent%20",
-      "q?&=#;",
-      "(x)!*'$,@",
-      "007",
-    ];
     const from = aws.path("names");
-    mkdirSync(from);
-    for (const name of names) writeFileSync(aws.path("names", name), `I am ${name}`);
+    const names = writeCarefulNames(from);
     for (const name of names) {
       await run("s3", "cp", aws.path("names", name), `s3://demo/names/${name}`);
       await run("s3", "cp", `s3://demo/names/${name}`, aws.path("one"));

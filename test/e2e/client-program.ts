@@ -1,15 +1,51 @@
 // S3 clients that users have on their machines, run as they would run them: by name from PATH, in an environment and
 // a home folder of their own, so that neither this machine's settings nor its credentials leak in.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { describe, test } from "vitest";
 
-/** The file that `name` means on PATH. */
-export function findProgram(name: string): string | undefined {
+/** A client as a test wants it: a name on PATH, and how to tell the right one of several with that name. */
+export interface Client {
+  readonly label: string;
+  readonly program: string;
+  /** What it is asked, and what it must then print; the first on PATH that does is taken. */
+  readonly probe?: { readonly args: readonly string[]; readonly prints: RegExp } | undefined;
+  /** No package of the distribution has it: where it is missing it is reported as skipped, in CI too. */
+  readonly optional?: boolean | undefined;
+}
+
+export const awsCli1: Client = {
+  label: "aws version 1",
+  program: "aws",
+  probe: { args: ["--version"], prints: /^aws-cli\/1\./u },
+  optional: true,
+};
+export const awsCli2: Client = {
+  label: "aws version 2",
+  program: "aws",
+  probe: { args: ["--version"], prints: /^aws-cli\/2\./u },
+};
+export const boto3: Client = {
+  label: "python3 with boto3",
+  program: "python3",
+  probe: { args: ["-c", "import boto3; print('boto3', boto3.__version__)"], prints: /^boto3 / },
+};
+
+const asClient = (client: string | Client): Client =>
+  typeof client === "string" ? { label: client, program: client } : client;
+
+/** The file on PATH that is this client. */
+export function findProgram(client: string | Client): string | undefined {
+  const { program, probe } = asClient(client);
   const folders = (process.env["PATH"] ?? "").split(delimiter).filter(Boolean);
-  return folders.map((folder) => join(folder, name)).find(isExecutable);
+  const files = folders.map((folder) => join(folder, program)).filter(isExecutable);
+  if (!probe) return files[0];
+  return files.find((file) => {
+    const { stdout, stderr } = spawnSync(file, probe.args, { encoding: "utf8" });
+    return probe.prints.test(stdout || stderr || "");
+  });
 }
 
 function isExecutable(file: string): boolean {
@@ -25,15 +61,16 @@ function isExecutable(file: string): boolean {
  * A suite that needs a program. Without it the suite is skipped and says so, but fails where
  * RINGSTOW_REQUIRE_CLIENTS=1 (as in CI), so that a missing client cannot pass for a working one.
  */
-export function describeClient(name: string, body: () => void): void {
-  if (findProgram(name) !== undefined) {
-    describe(name, body);
-  } else if (process.env["RINGSTOW_REQUIRE_CLIENTS"] === "1") {
-    test(`${name} is on PATH`, () => {
-      throw new Error(`Cannot test with "${name}": it is not on PATH`);
+export function describeClient(client: string | Client, body: () => void): void {
+  const { label, optional } = asClient(client);
+  if (findProgram(client) !== undefined) {
+    describe(label, body);
+  } else if (process.env["RINGSTOW_REQUIRE_CLIENTS"] === "1" && !optional) {
+    test(`${label} is on PATH`, () => {
+      throw new Error(`Cannot test with "${label}": it is not on PATH`);
     });
   } else {
-    test.skip(`${name} (not on PATH)`, () => undefined);
+    test.skip(`${label} (not on PATH)`, () => undefined);
   }
 }
 
@@ -51,11 +88,12 @@ export class ClientProgram {
   readonly #env: Readonly<Record<string, string>>;
   readonly #running = new Set<ChildProcess>();
 
-  constructor(name: string, env: Readonly<Record<string, string>> = {}) {
-    const file = findProgram(name);
-    if (file === undefined) throw new Error(`Cannot run "${name}": it is not on PATH`);
+  constructor(client: string | Client, env: Readonly<Record<string, string>> = {}) {
+    const { label, program } = asClient(client);
+    const file = findProgram(client);
+    if (file === undefined) throw new Error(`Cannot run "${label}": it is not on PATH`);
     this.#file = file;
-    this.home = mkdtempSync(join(tmpdir(), `ringstow-${name}-`));
+    this.home = mkdtempSync(join(tmpdir(), `ringstow-${program}-`));
     mkdirSync(join(this.home, "tmp"));
     this.#env = {
       PATH: process.env["PATH"]!,

@@ -3,7 +3,14 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ClientProgram, type Outcome, describeClient } from "./client-program.ts";
 import { DevCluster } from "./dev-cluster.ts";
-import { MiB, randomFile, readTree, sha256Of, writeTree } from "./sample-files.ts";
+import {
+  MiB,
+  randomFile,
+  readTree,
+  sha256Of,
+  writeCarefulNames,
+  writeTree,
+} from "./sample-files.ts";
 
 describeClient("rclone", () => {
   let cluster: DevCluster;
@@ -101,19 +108,8 @@ describeClient("rclone", () => {
   });
 
   test("names that need care come back as they were", async () => {
-    const names = [
-      "a b+c.txt",
-      "ünï-cødé",
-      "日本語",
-      "😀",
-      "per%cent%20",
-      "q?&=#;",
-      "(x)!*'$,@",
-      "007",
-    ];
     const [from, to] = [rclone.path("names"), rclone.path("names-again")];
-    mkdirSync(from);
-    for (const name of names) writeFileSync(rclone.path("names", name), `I am ${name}`);
+    const names = writeCarefulNames(from);
     await run("copy", from, "ringstow:demo/names");
     const listed = (await run("lsf", "ringstow:demo/names")).stdout.trim().split("\n");
     expect(listed.toSorted()).toEqual(names.toSorted());

@@ -49,3 +49,11 @@ export function readTree(folder: string): Map<string, string> {
   }
   return tree;
 }
+
+/** Writes files whose names need care in URLs, XML or shells, each with text that names it; gives the names. */
+export function writeCarefulNames(folder: string): readonly string[] {
+  mkdirSync(folder, { recursive: true });
+  const names = "a b+c.txt|ünï-cødé|日本語|😀|per%cent%20|q?&=#;|(x)!*'$,@|007".split("|");
+  for (const name of names) writeFileSync(join(folder, name), `I am ${name}`);
+  return names;
+}
