@@ -27,6 +27,7 @@ import { type ByteStream, type GetRequest, type ListResult } from "../shared/obj
 import { ANY_NODE, RequestVerifier } from "../shared/peer-auth.ts";
 import { type NodeStatus } from "../shared/protocol/node.ts";
 import { type ServerBindings } from "../shared/server-bindings.ts";
+import { type DirectDeps, createDirectApp } from "./http-direct.ts";
 import { prefixed } from "./http-frame.ts";
 import { UploadBody } from "./http-upload.ts";
 import { type Clock, type Log } from "./ports.ts";
@@ -40,11 +41,11 @@ export interface NodeAppDeps {
   readonly digests: () => Promise<ReadonlyMap<number, string>>;
   /** 32 bytes. */
   readonly gatewaySecret: Uint8Array;
-  /** Verifies access tokens of clients that come directly, 32 bytes. */
-  readonly hopSecret: Uint8Array;
   readonly clock: Clock;
   /** The id space has 2^sliceBits slices (genesis). */
   readonly sliceBits: number;
+  /** For clients that come without a gateway; none are served without it. */
+  readonly direct?: DirectDeps | undefined;
   readonly log?: Log | undefined;
 }
 
@@ -73,6 +74,7 @@ class NodeApp {
     this.app.get(digestsPath, (c) =>
       this.#signed(c, async () => Object.fromEntries(await deps.digests())),
     );
+    if (deps.direct) this.app.route("/v1", createDirectApp(deps.direct));
     this.app.get(healthPath, () => json(200, { id: deps.route.self.id, ready: true }));
     this.app.notFound(() => failure(new RingstowError("InvalidRequest", "Unknown path"), 404));
     this.app.onError((error) => this.#failed(error));

@@ -19,7 +19,12 @@ const common = {
 /** What a token lets its bearer do. */
 export const accessGrantSchema = z.discriminatedUnion("type", [
   /** Read a sealed block. */
-  z.object({ type: z.literal("read"), ...common }),
+  z.object({
+    type: z.literal("read"),
+    ...common,
+    /** Bytes of the block. */
+    size: count,
+  }),
   /** Write bytes into a draft, as long as `fence` holds the lock of the object. */
   z.object({
     type: z.literal("write"),

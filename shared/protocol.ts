@@ -9,8 +9,9 @@ import { routeCalls } from "./protocol/route.ts";
 /**
  * History, one line a version:
  * 1: first.
+ * 2: links, pulls and drafts of blocks.
  */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 export interface CallSchema {
   readonly request: z.ZodMiniType;

@@ -10,7 +10,7 @@ import { type ClusterSecrets, deriveSecrets } from "../../shared/peer-auth.ts";
 import { type RingstowNode, composeNode } from "../compose.ts";
 import { type NodeConfig } from "../config.ts";
 import { createNodeApp } from "../http.ts";
-import { type Store } from "../ports.ts";
+import { type Log, type Store } from "../ports.ts";
 import { openDiskBlocks } from "../runtime/disk-blocks.ts";
 import { startHttpServer } from "../runtime/http-server.ts";
 import { type LogLevel, jsonLog } from "../runtime/json-log.ts";
@@ -131,17 +131,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
   const node = composeNode({ ...config, incarnation }, ports);
   stops.add(node, (one) => one.stop());
   await node.start();
-  const app = createNodeApp({
-    object: node.object,
-    route: node.route,
-    status: () => node.status(),
-    digests: () => node.index.digests(),
-    gatewaySecret: secrets.gateway,
-    hopSecret: secrets.hop,
-    clock: systemClock,
-    sliceBits: config.genesis.sliceBits,
-    log,
-  });
+  const app = appOf(node, config, log);
   const at = new URL(config.url);
   const host = options.host ?? at.hostname;
   stops.add(
@@ -150,6 +140,20 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
   );
   const gatewayUrl = await openGateway(options, { host, secrets, nodes: node.object }, stops);
   return { node, url: config.url, gatewayUrl, stop: () => stops.run() };
+}
+
+function appOf(node: RingstowNode, config: NodeConfig, log: Log): ReturnType<typeof createNodeApp> {
+  const { gatewaySecret, hopSecret, genesis } = config;
+  const shared = { route: node.route, clock: systemClock, sliceBits: genesis.sliceBits };
+  return createNodeApp({
+    ...shared,
+    object: node.object,
+    status: () => node.status(),
+    digests: () => node.index.digests(),
+    gatewaySecret,
+    direct: { ...shared, index: node.index, data: node.data, hopSecret },
+    log,
+  });
 }
 
 /** The gateway inside this process, if one is wanted; its URL. */

@@ -1,9 +1,9 @@
 // Where the copies of a new block go: a pure choice over the member table.
 // Invariant: no node twice, none of `exclude`; a node of `avoid` only when the rest is fewer than `enough`.
 import { type NodeId } from "../../shared/ids.ts";
-import { blockBytesMax, reserveBytesDefault } from "../../shared/limits.ts";
 import { type Chance } from "../ports.ts";
 import { type Member } from "../route/types.ts";
+import { hasRoom } from "./types.ts";
 
 export interface PlacementRequest {
   /** Live members. */
@@ -28,11 +28,6 @@ interface Ranked {
   readonly rank: number;
   /** Weighted at random by free space over load: the largest goes first. */
   readonly key: number;
-}
-
-/** Whether a node has said that it can take a block. A node that has said nothing yet is given the benefit. */
-export function hasRoom(member: Member): boolean {
-  return member.capacityBytes === 0 || member.freeBytes >= reserveBytesDefault + blockBytesMax;
 }
 
 /** At most `count` members, in the order of the pipeline. */

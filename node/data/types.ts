@@ -1,8 +1,10 @@
 // What the other modules may know of the data module: staged, replicated, immutable blocks.
 import { type DiskUsage } from "../ports.ts";
+import { blockBytesMax, reserveBytesDefault } from "../../shared/limits.ts";
 import { type BlockId, type NodeId } from "../../shared/ids.ts";
 import { type BlockRef, type Pointer } from "../../shared/records.ts";
 import { type RegisterAddress } from "../index/types.ts";
+import { type Member } from "../route/types.ts";
 
 export interface BlockUpload {
   /**
@@ -76,4 +78,9 @@ export interface Data {
   usage(): Promise<DiskUsage>;
   start(): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** Whether a node has said that it can take a block. A node that has said nothing yet is given the benefit. */
+export function hasRoom(member: Member): boolean {
+  return member.capacityBytes === 0 || member.freeBytes >= reserveBytesDefault + blockBytesMax;
 }

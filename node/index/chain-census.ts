@@ -5,12 +5,11 @@ import { garbageDelayMs, pageBytesMax, syncRowsMax } from "../../shared/limits.t
 import { type BlockRef } from "../../shared/records.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Clock, type Store } from "../ports.ts";
-import { blocksOf } from "./chain.ts";
 import { decodeState, isTombstone } from "./register-state.ts";
 import { readRows } from "./read-rows.ts";
 import { decodeRow, keyOfRow, registerRow, registerRowsEnd } from "./rows.ts";
 import { type Replica } from "./replica.ts";
-import { type Chain, type RegisterKey, type RegisterValue } from "./types.ts";
+import { type Chain, type RegisterKey, type RegisterValue, blocksOf } from "./types.ts";
 
 const CENSUS_REST = 20; // times as long as a walk took: a slice under writes costs a twentieth of the time at most
 const FIRST_KIND = "o"; // objects and parts: buckets and gates sort before them

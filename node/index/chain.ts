@@ -12,18 +12,13 @@ import {
 } from "../../shared/records.ts";
 import { acquire, cancel, grantNext, requireFence, update } from "./chain-lock.ts";
 import { type ChainStep, type OperationContext, step } from "./chain-step.ts";
-import { type Chain, type ChainOperation, type ChainResult, type Garbage } from "./types.ts";
-
-export const EMPTY_CHAIN: Chain = {
-  version: 0,
-  entries: [],
-  uploads: [],
-  lock: undefined,
-  queue: [],
-  fence: 0,
-  garbage: [],
-  disowned: [],
-};
+import {
+  type Chain,
+  type ChainOperation,
+  type ChainResult,
+  type Garbage,
+  blocksOf,
+} from "./types.ts";
 
 /** Whether a chain says nothing any more and may become a tombstone. */
 export function isSpent(chain: Chain): boolean {
@@ -190,11 +185,6 @@ function remove(
     },
     { type: "deleted", existed: true, version },
   );
-}
-
-/** Blocks that an entry names itself; those of parts stand in the parts' registers. */
-export function blocksOf(entry: NewEntry): readonly BlockRef[] {
-  return entry.body.kind === "blocks" ? entry.body.blocks : [];
 }
 
 function garbageOf(entries: readonly Entry[], context: OperationContext): Garbage[] {

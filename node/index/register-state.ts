@@ -4,7 +4,7 @@ import { type ErrorCode, RingstowError } from "../../shared/errors.ts";
 import { dedupMax } from "../../shared/limits.ts";
 import { type Bucket } from "../../shared/records.ts";
 import { type RequestId } from "../../shared/ids.ts";
-import { EMPTY_CHAIN, applyToChain, isSpent } from "./chain.ts";
+import { applyToChain, isSpent } from "./chain.ts";
 import { type OperationContext } from "./chain-step.ts";
 import { applyToAccessKey, applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
 import {
@@ -12,6 +12,7 @@ import {
   type BucketOperation,
   type Chain,
   type ChainOperation,
+  EMPTY_CHAIN,
   type GateOperation,
   type PartOperation,
   type RegisterKey,

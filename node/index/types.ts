@@ -70,6 +70,23 @@ export interface Chain {
   readonly disowned: readonly BlockId[];
 }
 
+/** The chain of a name that was never written. */
+export const EMPTY_CHAIN: Chain = {
+  version: 0,
+  entries: [],
+  uploads: [],
+  lock: undefined,
+  queue: [],
+  fence: 0,
+  garbage: [],
+  disowned: [],
+};
+
+/** Blocks that an entry names itself; those of parts stand in the parts' registers. */
+export function blocksOf(entry: NewEntry): readonly BlockRef[] {
+  return entry.body.kind === "blocks" ? entry.body.blocks : [];
+}
+
 /** Operations on an object's chain: pure functions in chain.ts. */
 export type ChainOperation =
   | {

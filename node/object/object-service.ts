@@ -17,7 +17,7 @@ import { get } from "./get.ts";
 import { createKeyService } from "./keys.ts";
 import { listUploads } from "./list-uploads.ts";
 import { list } from "./list.ts";
-import { createNativeService } from "./native/native-service.ts";
+import { createNativeService } from "./native-service.ts";
 import { abortUpload, completeUpload, createUpload } from "./multipart.ts";
 import { listParts, putPart } from "./parts.ts";
 import { put } from "./put.ts";

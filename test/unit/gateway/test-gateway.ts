@@ -1,4 +1,5 @@
 // A gateway over the in-memory double, and a client that signs with AWS's own signer.
+import { type NodeService } from "../../../shared/object-protocol.ts";
 import { Sha256 } from "@aws-crypto/sha256-js";
 import { SignatureV4 } from "@smithy/signature-v4";
 import { randomBytes } from "node:crypto";
@@ -71,7 +72,8 @@ export class TestGateway {
         ...config,
       },
       platform: this.#platform(),
-      upstream: { service: () => this.store.service() },
+      // S3 calls nothing else of a node.
+      upstream: { service: () => this.store.service() as unknown as NodeService },
     });
   }
 

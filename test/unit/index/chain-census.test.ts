@@ -1,6 +1,6 @@
 // Counts and digests of a slice from its replica: what they see, and when they may be kept.
 import { beforeEach, describe, expect, test } from "vitest";
-import { EMPTY_CHAIN } from "../../../node/index/chain.ts";
+import { EMPTY_CHAIN } from "../../../node/index/types.ts";
 import { ChainCensus } from "../../../node/index/chain-census.ts";
 import { encodeState } from "../../../node/index/register-state.ts";
 import { Replica } from "../../../node/index/replica.ts";

@@ -1,6 +1,7 @@
 // Every chain operation as a pure function.
 import { describe, expect, test } from "vitest";
-import { EMPTY_CHAIN, applyToChain, isSpent } from "../../../node/index/chain.ts";
+import { applyToChain, isSpent } from "../../../node/index/chain.ts";
+import { EMPTY_CHAIN } from "../../../node/index/types.ts";
 import { type Chain, type ChainOperation, type ChainResult } from "../../../node/index/types.ts";
 import { type BlockId, type NodeId, type UploadId, parseRequestId } from "../../../shared/ids.ts";
 import { disownedMax, garbageMax, lockQueueMax, uploadsMax } from "../../../shared/limits.ts";
@@ -318,7 +319,9 @@ describe("lock", () => {
     expect(subject.chain).toMatchObject({ lock: { fence: 1 }, queue: [{ holder: "h102" }] });
     expect(subject.chain.garbage).toMatchObject([{ block: { id: blockId(1) } }]);
     subject.do({ type: "expire", fence: 1 });
-    expect(() => subject.do(publish)).toThrow(code("FenceTooOld"));
+    expect(subject.do(publish), "the same again").toMatchObject({ version: 2 });
+    const late = { ...publish, entry: entry("c", blocks(3)) };
+    expect(() => subject.do(late)).toThrow(code("FenceTooOld"));
     expect(subject.chain.version).toBe(2);
   });
 

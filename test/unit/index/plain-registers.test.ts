@@ -11,7 +11,7 @@ import {
   valueOf,
   withAnswer,
 } from "../../../node/index/register-state.ts";
-import { EMPTY_CHAIN } from "../../../node/index/chain.ts";
+import { EMPTY_CHAIN } from "../../../node/index/types.ts";
 import { keptAnswers } from "../../../node/index/touched.ts";
 import { judge } from "../../../node/index/verdict.ts";
 import { type RegisterOperation, isGivenUp, registerKey } from "../../../node/index/types.ts";

@@ -223,7 +223,7 @@ describe("leases", () => {
     await bench.clock.runFor(8_000);
     await bench.do(leader, "a", { type: "renew", fence: held });
     await bench.clock.runFor(8_000);
-    await expect(bench.do(leader, "a", bench.put("e"))).rejects.toMatchObject({ code: "SlowDown" });
+    await expect(bench.do(leader, "a", bench.put("e"))).rejects.toMatchObject({ code: "Locked" });
     await bench.clock.runFor(3_000);
     await bench.do(leader, "a", bench.put("e"));
   });
@@ -292,9 +292,9 @@ describe("leases", () => {
     await fence(await bench.elect(0, 1), "a");
     await bench.clock.runFor(9_000);
     const next = await bench.elect(1, 2);
-    await expect(bench.do(next, "a", bench.put("e"))).rejects.toMatchObject({ code: "SlowDown" });
+    await expect(bench.do(next, "a", bench.put("e"))).rejects.toMatchObject({ code: "Locked" });
     await bench.clock.runFor(9_000);
-    await expect(bench.do(next, "a", bench.put("e"))).rejects.toMatchObject({ code: "SlowDown" });
+    await expect(bench.do(next, "a", bench.put("e"))).rejects.toMatchObject({ code: "Locked" });
     await bench.clock.runFor(2_000);
     await bench.do(next, "a", bench.put("e"));
   });

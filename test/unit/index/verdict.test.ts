@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { EMPTY_CHAIN } from "../../../node/index/chain.ts";
+import { EMPTY_CHAIN } from "../../../node/index/types.ts";
 import { type Answered, NO_STATE, type RegisterState } from "../../../node/index/register-state.ts";
 import { type RegisterOperation, registerKey } from "../../../node/index/types.ts";
 import { judge } from "../../../node/index/verdict.ts";

@@ -1,4 +1,5 @@
 // createNodeApp called directly, without a server: what is refused and how, the tables, web streams as fallback.
+import { type NodeService } from "../../../../shared/object-protocol.ts";
 import { beforeEach, expect, test } from "vitest";
 import { createNodeApp } from "../../../../node/http.ts";
 import { type Route } from "../../../../node/route/types.ts";
@@ -31,7 +32,13 @@ beforeEach(() => {
   const status = () => Promise.resolve({ id, zone: "a" } as never);
   const digests = () => Promise.resolve(new Map([[7, "ab"]]));
   const rest = { gatewaySecret, clock, sliceBits: 8 };
-  app = createNodeApp({ object: double, route, status, digests, ...rest });
+  app = createNodeApp({
+    object: double as unknown as NodeService,
+    route,
+    status,
+    digests,
+    ...rest,
+  });
 });
 
 function read(method: string, args: string, audience = id): Promise<Response> {

@@ -1,4 +1,5 @@
 // Node apps on 127.0.0.1 with doubles behind them, and an upstream that calls them.
+import { type NodeService } from "../../../../shared/object-protocol.ts";
 import { type Clock } from "../../../../node/ports.ts";
 import { createNodeApp } from "../../../../node/http.ts";
 import { type Member, type Route } from "../../../../node/route/types.ts";
@@ -34,7 +35,17 @@ export async function startNode(
   const route = { self: { id }, live: () => members } as unknown as Route;
   const status = () => Promise.resolve({ id } as never);
   const digests = () => Promise.resolve(new Map([[7, "ab"]]));
-  const app = createNodeApp({ object, route, status, digests, gatewaySecret, clock, sliceBits: 8 });
+  // The hop's tests call nothing else of a node.
+  const service = object as unknown as NodeService;
+  const app = createNodeApp({
+    object: service,
+    route,
+    status,
+    digests,
+    gatewaySecret,
+    clock,
+    sliceBits: 8,
+  });
   const server = await startHttpServer({ app, host: "127.0.0.1", port: 0 });
   members.push({ id, url: server.url, zone: "a", position: undefined, freeBytes: 5 } as Member);
   return { id, server };

@@ -1,17 +1,17 @@
 // Finishes a native write: seals the draft, has other nodes pull it, publishes it once a write quorum is durable. The
 // rest is confirmed under the lock, which opens when all are equal; what fails then is pulled again and told without it.
-import { RingstowError } from "../../../shared/errors.ts";
-import { repairPauseMs, repairTriesMax } from "../../../shared/limits.ts";
-import { type Finished, type NativeService } from "../../../shared/native-service.ts";
-import { type BlockRef, type Entry } from "../../../shared/records.ts";
-import { type RegisterAddress } from "../../index/types.ts";
-import { hasRoom } from "../../data/placement.ts";
-import { type Route } from "../../route/types.ts";
-import { objectAddress } from "../addresses.ts";
-import { type Context, freshRequestId, readChain } from "../context.ts";
-import { pause } from "../pause.ts";
-import { draftId, readPresent, requireHeld } from "./draft.ts";
-import { nameOfNode } from "./lookup.ts";
+import { RingstowError } from "../../shared/errors.ts";
+import { repairPauseMs, repairTriesMax } from "../../shared/limits.ts";
+import { type Finished, type NativeService } from "../../shared/native-service.ts";
+import { type BlockRef, type Entry } from "../../shared/records.ts";
+import { type RegisterAddress } from "../index/types.ts";
+import { hasRoom } from "../data/types.ts";
+import { type Route } from "../route/types.ts";
+import { objectAddress } from "./addresses.ts";
+import { type Context, freshRequestId, readChain } from "./context.ts";
+import { pause } from "./pause.ts";
+import { draftId, readPresent, requireHeld } from "./native-draft.ts";
+import { nameOfNode } from "./native-lookup.ts";
 
 export function finishIn(
   context: Context,

@@ -1,15 +1,15 @@
 // The native workflow on the coordinator: lock, draft, publish (the paper's section 3.3).
-import { RingstowError } from "../../../shared/errors.ts";
-import { nativeLeaseMaxMs, nativeLeaseMinMs, nativeWaitMaxMs } from "../../../shared/limits.ts";
-import { type NativeService } from "../../../shared/native-service.ts";
-import { type Route } from "../../route/types.ts";
-import { objectAddress } from "../addresses.ts";
-import { type Context, freshRequestId } from "../context.ts";
-import { poll } from "../pause.ts";
-import { hasRoom } from "../../data/placement.ts";
-import { draftId, readPresent, requireHeld } from "./draft.ts";
-import { finishIn } from "./finish-write.ts";
-import { bestFor, current, lookupIn, nameOfMember } from "./lookup.ts";
+import { RingstowError } from "../../shared/errors.ts";
+import { nativeLeaseMaxMs, nativeLeaseMinMs, nativeWaitMaxMs } from "../../shared/limits.ts";
+import { type NativeService } from "../../shared/native-service.ts";
+import { type Route } from "../route/types.ts";
+import { objectAddress } from "./addresses.ts";
+import { type Context, freshRequestId } from "./context.ts";
+import { poll } from "./pause.ts";
+import { hasRoom } from "../data/types.ts";
+import { draftId, readPresent, requireHeld } from "./native-draft.ts";
+import { finishIn } from "./native-finish.ts";
+import { bestFor, current, lookupIn, nameOfMember } from "./native-lookup.ts";
 
 /** @param copies of a block that are wanted */
 export function createNativeService(context: Context, route: Route, copies: number): NativeService {

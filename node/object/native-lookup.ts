@@ -1,20 +1,19 @@
 // What the ring and the chain say of an identifier, and which replica suits a client (the paper's section 3.2).
-import { RingstowError } from "../../../shared/errors.ts";
-import { type NodeId, toHex } from "../../../shared/ids.ts";
-import { nativeWaitMaxMs } from "../../../shared/limits.ts";
+import { RingstowError } from "../../shared/errors.ts";
+import { type NodeId, toHex } from "../../shared/ids.ts";
+import { nativeWaitMaxMs } from "../../shared/limits.ts";
 import {
   type NativeClient,
   type NativeService,
   type NodeName,
-} from "../../../shared/native-service.ts";
-import { commonPrefixBits, nearest } from "../../../shared/nearest.ts";
-import { logicalIdOf } from "../../../shared/slices.ts";
-import { EMPTY_CHAIN, blocksOf } from "../../index/chain.ts";
-import { type Chain } from "../../index/types.ts";
-import { type Member, type Route } from "../../route/types.ts";
-import { objectAddress } from "../addresses.ts";
-import { type Context, readChain } from "../context.ts";
-import { poll } from "../pause.ts";
+} from "../../shared/native-service.ts";
+import { commonPrefixBits, nearest } from "../../shared/nearest.ts";
+import { logicalIdOf } from "../../shared/slices.ts";
+import { type Chain, EMPTY_CHAIN, blocksOf } from "../index/types.ts";
+import { type Member, type Route } from "../route/types.ts";
+import { objectAddress } from "./addresses.ts";
+import { type Context, readChain } from "./context.ts";
+import { poll } from "./pause.ts";
 
 type Reason = "only" | "position" | "address" | "zone" | "load";
 
