@@ -54,7 +54,8 @@ async function serveNode(): Promise<void> {
   const clock = { monotonicMs: () => 0, wallMs: Date.now, after: () => ({ cancel: () => {} }) };
   const status = () => Promise.reject(new Error("No status in a benchmark"));
   const digests = status;
-  const rest = { gatewaySecret, clock, sliceBits: 8 };
+  const hopSecret = gatewaySecret;
+  const rest = { gatewaySecret, hopSecret, clock, sliceBits: 8 };
   const deps = { object: object as never, route, status, digests, ...rest };
   const server = await startHttpServer({ app: createNodeApp(deps), host: "127.0.0.1", port: 0 });
   members.push({ id, url: server.url, zone: "a", freeBytes: 0 });
