@@ -55,7 +55,7 @@ export class S3Load {
   }
 
   /** Gives the number of bytes that came. */
-  async call(method: "GET" | "PUT", path: string, body?: Buffer): Promise<number> {
+  async call(method: "GET" | "PUT" | "HEAD", path: string, body?: Buffer): Promise<number> {
     const headers = this.#signed(method, path);
     const answer = await this.#pool.request({ method, path, headers, body: body ?? null });
     let bytes = 0;

@@ -1,62 +1,19 @@
 // Cost of S3 calls against a running cluster: operations a second and CPU microseconds an operation over all server
 // processes, which do not depend on what else the machine does. Usage: node test/bench/s3.ts DIR [SECONDS] [CLIENTS]
 // where DIR is the data folder of a running `ringstow dev`.
-import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Pool } from "undici";
 import { type DevFile, residentBytes } from "../e2e/dev-cluster.ts";
+import { S3Load, cpuMicros } from "./s3-load.ts";
 
 const folder = process.argv[2];
 if (folder === undefined) throw new Error("Usage: node test/bench/s3.ts DIR [SECONDS] [CLIENTS]");
 const seconds = Number(process.argv[3] ?? 10);
 const clients = Number(process.argv[4] ?? 64);
 const dev = JSON.parse(readFileSync(join(folder, "dev.json"), "utf8")) as DevFile;
-const pool = new Pool(dev.endpoint, { connections: clients });
-const host = new URL(dev.endpoint).host;
-const ticksPerSecond = 100;
-
-/** User and system time of a process so far, in microseconds. */
-function cpuMicros(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
-  return ((Number(fields[11]) + Number(fields[12])) * 1e6) / ticksPerSecond;
-}
-
-const hmac = (key: string | Buffer, text: string): Buffer =>
-  createHmac("sha256", key).update(text).digest();
-const keys = new Map<string, Buffer>();
-
-function signed(method: string, path: string): Record<string, string> {
-  const date = new Date().toISOString().replaceAll(/[-:]|\.\d+/gu, "");
-  const day = date.slice(0, 8);
-  let key = keys.get(day);
-  if (!key) {
-    key = [dev.region, "s3", "aws4_request"].reduce(hmac, hmac(`AWS4${dev.secretAccessKey}`, day));
-    keys.set(day, key);
-  }
-  const names = "host;x-amz-content-sha256;x-amz-date";
-  const canonical = `${method}\n${path}\n\nhost:${host}\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:${date}\n\n${names}\nUNSIGNED-PAYLOAD`;
-  const scope = `${day}/${dev.region}/s3/aws4_request`;
-  const digest = createHash("sha256").update(canonical).digest("hex");
-  const signature = hmac(key, `AWS4-HMAC-SHA256\n${date}\n${scope}\n${digest}`).toString("hex");
-  return {
-    host,
-    "x-amz-date": date,
-    "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
-    authorization: `AWS4-HMAC-SHA256 Credential=${dev.accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`,
-  };
-}
-
-async function call(method: "GET" | "PUT" | "HEAD", path: string, body?: Buffer): Promise<void> {
-  const answer = await pool.request({
-    method,
-    path,
-    headers: signed(method, path),
-    body: body ?? null,
-  });
-  await answer.body.dump({ limit: Number.MAX_SAFE_INTEGER });
-  if (answer.statusCode !== 200) throw new Error(`${method} ${path} answered ${answer.statusCode}`);
-}
+const load = new S3Load(dev.endpoint, clients, dev);
+const call = async (method: "GET" | "PUT" | "HEAD", path: string, body?: Buffer): Promise<void> =>
+  void (await load.call(method, path, body));
 
 async function measure(
   name: string,
@@ -108,4 +65,4 @@ await measure("PUT 4 KiB", (n) => call("PUT", `/demo/bench/${n % names}`, small)
 await measure("PUT 4 KiB new", (n) => call("PUT", `/demo/bench/new/${runId}-${n}`, small));
 await measure("GET 4 KiB", (n) => call("GET", `/demo/bench/${n % names}`));
 await measure("HEAD", (n) => call("HEAD", `/demo/bench/${n % names}`));
-await pool.close();
+await load.close();
