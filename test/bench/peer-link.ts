@@ -78,7 +78,7 @@ async function meter(own: PeerLinkTransport, address: string): Promise<Meter> {
       const seconds = (performance.now() - start) / 1000;
       const oursEach = (cpuUs() - ours) / items;
       const theirsEach = ((await calleeCpu()) - theirs) / items;
-      console.log(
+      console.error(
         `${what}: ${Math.round(items / seconds)} ${unit}/s; ` +
           `CPU us/${unit}: caller ${oursEach.toFixed(1)}, callee ${theirsEach.toFixed(1)}`,
       );
