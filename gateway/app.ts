@@ -2,6 +2,10 @@
 // the signature, and calls the operation's handler; whatever is thrown becomes one XML error.
 import { type Context, Hono } from "hono";
 import { type Authenticated, Authenticator } from "./auth/sigv4.ts";
+import { NATIVE_CALLS, nativeAnswer } from "./native/calls.ts";
+import { nativeDocument } from "./native/documents.ts";
+import { nativeFailure } from "./native/failure.ts";
+import { isNativePath, nativeTarget } from "./native/native-route.ts";
 import { type Platform, type Upstream } from "./platform.ts";
 import { isBucketName } from "./s3/bucket-name.ts";
 import { BucketCache } from "./s3/bucket-cache.ts";
@@ -88,20 +92,27 @@ class Gateway {
     const responseId = this.#platform.randomId().slice(0, 16).toUpperCase();
     const reportFault = (error: unknown): void => this.#report(error, responseId);
     let resource = "/";
+    let isNative = false;
     try {
       const raw = this.#platform.rawTarget(c);
       const asked = parseTarget(raw);
       resource = asked.path;
       const headers = c.req.raw.headers;
       const hosts = this.#hostsOf(headers);
-      const route = routeRequest({
-        method: c.req.method,
-        path: asked.path,
-        query: asked.query,
-        copySource: headers.has("x-amz-copy-source"),
-        host: hosts[0]!,
-        domain: this.#domain,
-      });
+      isNative = isNativePath(asked.path) && !this.#isBucketHost(hosts[0]!);
+      const document = isNative ? nativeDocument(c.req.method, asked.path) : undefined;
+      if (document) return document;
+      const native = isNative ? nativeTarget(c.req.method, asked.path) : undefined;
+      const route =
+        native ??
+        routeRequest({
+          method: c.req.method,
+          path: asked.path,
+          query: asked.query,
+          copySource: headers.has("x-amz-copy-source"),
+          host: hosts[0]!,
+          domain: this.#domain,
+        });
       const { auth, target } = await this.#authenticate(c, raw, asked, hosts);
       if (route.operation !== "ListBuckets" && !isBucketName(route.bucket)) {
         throw new S3Error("InvalidBucketName", undefined, { BucketName: route.bucket });
@@ -117,17 +128,19 @@ class Gateway {
         platform: this.#platform,
         buckets: this.#buckets,
         serviceAt,
+        client: { ip, position },
         target,
         route,
         auth,
         responseId,
         reportFault,
       });
-      return await HANDLERS[route.operation](call);
+      if (!native) return await HANDLERS[route.operation](call);
+      return nativeAnswer(call, native.call, await NATIVE_CALLS[native.call](call));
     } catch (error) {
       if (isFault(error)) reportFault(error);
       const about = { resource, requestId: responseId, head: c.req.method === "HEAD" };
-      return errorResponse(toS3Error(error), about);
+      return isNative ? nativeFailure(error, about) : errorResponse(toS3Error(error), about);
     }
   }
 
@@ -173,6 +186,11 @@ class Gateway {
     add(headers.get("host"));
     add(this.#publicHost);
     return hosts.length === 0 ? [""] : hosts;
+  }
+
+  /** Whether the host names a bucket: then every path is a key of it. */
+  #isBucketHost(host: string): boolean {
+    return this.#domain !== undefined && host.replace(/:\d+$/u, "").endsWith(`.${this.#domain}`);
   }
 
   #report(error: unknown, responseId: string): void {

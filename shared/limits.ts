@@ -193,6 +193,9 @@ export const storeWaitingMax = 100_000; // writes that wait for a sync; the disk
 // Native writes
 export const nativeLeaseMinMs = 1_000;
 export const nativeLeaseMaxMs = 600_000;
+export const nativeCallWaitMs = 20_000; // of a client's call: proxies in between end silent ones at 30 s
+export const readTokenMs = 60_000; // a URL that a lookup gave
+export const writeTokenMs = 60 * 60 * 1000; // a URL that a grant gave: the fence is checked at every write besides
 export const nativeWaitMaxMs = 30_000; // of one call that waits for a grant or a change
 export const lockPollMinMs = 25; // first pause between two looks at a lock; then doubling
 export const lockPollMaxMs = 250;

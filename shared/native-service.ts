@@ -41,6 +41,14 @@ export type NodeName = z.infer<typeof nodeNameSchema>;
 
 const holderSchema = z.object({ holder: text, requestId: requestIdSchema, leaseMs: count });
 
+/** The replica of a block that suits a client best, and why. */
+export const bestSchema = z.object({
+  block: blockIdSchema,
+  size: count,
+  node: nodeNameSchema,
+  reason: z.enum(["only", "position", "address", "zone", "load"]),
+});
+
 /** What a lookup tells of an identifier. */
 export const lookupSchema = z.object({
   /** 32 hex digits: the point on the ring. */
@@ -69,37 +77,33 @@ export const lookupSchema = z.object({
     fence: count,
   }),
   /** For each block, in order: the replica that suits this client best, and why. Empty when the body is inline. */
-  best: z.array(
-    z.object({
-      block: blockIdSchema,
-      size: count,
-      node: nodeNameSchema,
-      reason: z.enum(["only", "position", "address", "zone", "load"]),
-    }),
-  ),
+  best: z.array(bestSchema),
 });
 export type Lookup = z.infer<typeof lookupSchema>;
 
-/** Outcome of beginning a write. */
-export const beginSchema = z.discriminatedUnion("state", [
-  z.object({
-    state: z.literal("granted"),
-    /** Grows with every grant; all that follows names it. */
-    fence: count,
-    /** From now, on the index node's clock. */
-    leaseMs: count,
-    /** Where to write. */
-    node: nodeNameSchema,
-    /** The draft. */
-    block: blockIdSchema,
-    /** Version of the bytes that the draft starts from; 0: from nothing. */
-    baseVersion: count,
-    /** Bytes of the base. */
-    baseSize: count,
-  }),
+export const grantedSchema = z.object({
+  state: z.literal("granted"),
+  /** Grows with every grant; all that follows names it. */
+  fence: count,
+  /** From now, on the index node's clock. */
+  leaseMs: count,
+  /** Where to write. */
+  node: nodeNameSchema,
+  /** The draft. */
+  block: blockIdSchema,
+  /** Version of the bytes that the draft starts from; 0: from nothing. */
+  baseVersion: count,
+  /** Bytes of the base. */
+  baseSize: count,
+});
+export const queuedSchema = z.object({
+  state: z.literal("queued"),
   /** 0: next. */
-  z.object({ state: z.literal("queued"), place: count }),
-]);
+  place: count,
+});
+
+/** Outcome of beginning a write. */
+export const beginSchema = z.discriminatedUnion("state", [grantedSchema, queuedSchema]);
 export type Begin = z.infer<typeof beginSchema>;
 
 /** A pointer of the written block, as a writer watches it. */

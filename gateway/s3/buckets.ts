@@ -109,7 +109,7 @@ export async function listBuckets(call: Call): Promise<Response> {
   const token = call.query("continuation-token");
   const secret = call.config.tokenSecret;
   const start = token ? readListToken(secret, question, token).after : undefined;
-  const { buckets, next } = await ownBuckets(call, prefix, start, limit);
+  const { buckets, next } = await readableBuckets(call, prefix, start, limit);
   return xmlAnswer(call, "ListAllMyBucketsResult", [
     ["Owner", ownerElements(call.auth.accessKeyId)],
     ["Buckets", buckets.map((bucket): XmlElement => ["Bucket", bucketElements(bucket)])],
@@ -128,7 +128,8 @@ function bucketElements(bucket: Bucket): readonly XmlElement[] {
   ];
 }
 
-async function ownBuckets(
+/** Buckets that the caller may read, by name. */
+export async function readableBuckets(
   call: Call,
   prefix: string,
   start: string | undefined,

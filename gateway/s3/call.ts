@@ -4,6 +4,7 @@ import { type Context } from "hono";
 import { RingstowError, assert } from "../../shared/errors.ts";
 import { type LogicalId, type RequestId, toHex } from "../../shared/ids.ts";
 import { type BucketRef, type ByteStream } from "../../shared/object-service.ts";
+import { type NativeClient } from "../../shared/native-service.ts";
 import { type NodeService } from "../../shared/object-protocol.ts";
 import { type Bucket, type Permission } from "../../shared/records.ts";
 import { logicalIdOf } from "../../shared/slices.ts";
@@ -37,6 +38,8 @@ export interface CallParts {
   readonly buckets: BucketCache;
   /** The nodes, nearest first; near the client or, with a point, near what decides about a key. */
   readonly serviceAt: (point: LogicalId | undefined) => NodeService;
+  /** Who asks, for choosing what is near. */
+  readonly client: NativeClient;
   readonly target: Target;
   readonly route: Route;
   readonly auth: Authenticated;
@@ -64,6 +67,7 @@ const encoder = new TextEncoder();
 export class Call {
   readonly config: GatewayConfig;
   readonly service: NodeService;
+  readonly client: NativeClient;
   readonly target: Target;
   readonly route: Route;
   readonly auth: Authenticated;
@@ -81,6 +85,7 @@ export class Call {
     this.config = parts.config;
     this.#serviceAt = parts.serviceAt;
     this.service = parts.serviceAt(undefined);
+    this.client = parts.client;
     this.target = parts.target;
     this.route = parts.route;
     this.auth = parts.auth;

@@ -3,6 +3,7 @@ import { RingstowError } from "../../shared/errors.ts";
 import {
   callHeadTimeoutMs,
   copyHeadTimeoutMs,
+  nativeWaitMaxMs,
   callReplyBytesMax,
   readHeadTimeoutMs,
   upstreamAttemptsMax,
@@ -76,7 +77,7 @@ export class NodeCalls {
     let last: RingstowError | undefined;
     for (const [i, member] of members.entries()) {
       // A read can be asked elsewhere at no risk, so a silent node is left early.
-      const reads = targetOf(options.method).method === "GET";
+      const reads = targetOf(options.method).method === "GET" && !WAITING.has(options.method);
       const soon = reads && i < members.length - 1;
       const end = order.begin(member.id);
       try {
@@ -134,8 +135,12 @@ export class NodeCalls {
   }
 }
 
+/** Calls that may wait at the node, because their client asked for it. */
+const WAITING: ReadonlySet<ObjectMethod> = new Set(["lookup", "beginWrite", "finishWrite"]);
+
 function headTimeoutMs(method: ObjectMethod): number {
-  return method === "copy" || method === "copyPart" ? copyHeadTimeoutMs : callHeadTimeoutMs;
+  if (method === "copy" || method === "copyPart") return copyHeadTimeoutMs;
+  return WAITING.has(method) ? nativeWaitMaxMs + callHeadTimeoutMs : callHeadTimeoutMs;
 }
 
 /** A reply by the table. Throws Internal when a node speaks another protocol. */
