@@ -35,13 +35,19 @@ export async function lockedWrite(
       { type: "cancel", requestId },
       { requestId: freshRequestId(context) },
     );
+  const busy = new RingstowError("SlowDown", "A native writer holds this object's lock");
   const fence = await poll(context.clock, lockedWriteMs, async () => {
-    const result = await context.index.execute(at, acquire, { requestId });
+    const result = await context.index
+      .execute(at, acquire, { requestId })
+      .catch((error: unknown) => {
+        // Sent again after the place was given up: that turn does not come back.
+        throw error instanceof RingstowError && error.code === "FenceTooOld" ? busy : error;
+      });
     return result.type === "granted" ? result.fence : undefined;
   });
   if (fence === undefined) {
     await leave();
-    throw new RingstowError("SlowDown", "A native writer holds this object's lock");
+    throw busy;
   }
   try {
     return await context.index.execute(at, { ...operation, fence }, options);
