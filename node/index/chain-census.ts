@@ -53,19 +53,27 @@ export class ChainCensus {
     return few;
   }
 
-  /** Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, and that garbage alone. */
-  async visitGarbage(
+  /**
+   * Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, and that garbage alone, and `locked`
+   * for every chain with a lock. A bounded number of each; the next walk finds the others.
+   */
+  async visitDue(
     slice: Slice,
     wallMs: number,
     visit: (key: RegisterKey, chain: Chain) => Promise<void>,
+    locked: (key: RegisterKey) => Promise<void>,
   ): Promise<void> {
     const due: [RegisterKey, Chain][] = [];
+    const locks: RegisterKey[] = [];
     await this.#walk(slice, (key, value) => {
-      if (value.kind !== "object" || due.length >= syncRowsMax) return;
+      if (value.kind !== "object") return;
       const { chain } = value;
+      if (chain.lock && locks.length < syncRowsMax) locks.push(key);
+      if (due.length >= syncRowsMax) return;
       const garbage = chain.garbage.filter(({ sinceMs }) => wallMs - sinceMs >= garbageDelayMs);
       if (garbage.length > 0) due.push([key, { ...chain, garbage }]);
     });
+    for (const key of locks) await locked(key);
     for (const [key, chain] of due) await visit(key, chain);
   }
 

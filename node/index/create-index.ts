@@ -275,13 +275,18 @@ class IndexModule implements Index {
     const { clock, freeGarbage } = this.#options;
     for (const slice of this.#elections.slicesLed()) {
       if (this.#stopped) return;
-      await this.#census.visitGarbage(slice, clock.wallMs(), async (key, chain) => {
+      const free = async (key: RegisterKey, chain: Chain): Promise<void> => {
         // A step frees so many: a name that is replaced often must not gather more than a round frees.
         for (let at = 0; at < chain.garbage.length && !this.#stopped; at += garbageBatchMax) {
           const garbage = chain.garbage.slice(at, at + garbageBatchMax);
           await freeGarbage({ slice, key }, { ...chain, garbage });
         }
-      });
+      };
+      // A leader counts a lease from when it first sees the lock: a lock that nobody asks for must be seen too.
+      const see = async (key: RegisterKey): Promise<void> => {
+        if (!this.#stopped) await this.read({ slice, key }, { body: false });
+      };
+      await this.#census.visitDue(slice, clock.wallMs(), free, see);
     }
   }
 

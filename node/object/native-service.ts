@@ -2,12 +2,13 @@
 import { RingstowError } from "../../shared/errors.ts";
 import { nativeLeaseMaxMs, nativeLeaseMinMs, nativeWaitMaxMs } from "../../shared/limits.ts";
 import { type NativeService } from "../../shared/native-service.ts";
+import { type RegisterAddress, blocksOf } from "../index/types.ts";
 import { type Route } from "../route/types.ts";
 import { objectAddress } from "./addresses.ts";
-import { type Context, freshRequestId } from "./context.ts";
+import { type Context, freshRequestId, readChain } from "./context.ts";
 import { poll } from "./pause.ts";
 import { hasRoom } from "../data/types.ts";
-import { draftId, readPresent, requireHeld } from "./native-draft.ts";
+import { type Present, draftId, readPresent, requireHeld } from "./native-draft.ts";
 import { finishIn } from "./native-finish.ts";
 import { bestFor, current, lookupIn, nameOfMember } from "./native-lookup.ts";
 
@@ -61,15 +62,39 @@ export function createNativeService(context: Context, route: Route, copies: numb
     },
     async unlock({ bucket, key, fence, requestId }) {
       const at = objectAddress(bucket, key, context.sliceBits);
+      const before = await readPresent(context, at);
       await index.execute(at, { type: "release", fence }, { requestId });
+      if (before.chain.lock?.fence === fence) dropDrafts(context, route, at, before);
     },
     async cancelWrite({ bucket, key, requestId }) {
       const at = objectAddress(bucket, key, context.sliceBits);
+      const before = await readPresent(context, at);
       await index.execute(
         at,
         { type: "cancel", requestId },
         { requestId: freshRequestId(context) },
       );
+      if (before.chain.lock?.requestId === requestId) dropDrafts(context, route, at, before);
     },
   };
+}
+
+/**
+ * Gives up, behind the answer, the draft of a lock that was given back. Which node it is on, its holder alone knows: all
+ * that beginWrite may have chosen are told. A draft that was published meanwhile stays.
+ */
+function dropDrafts(context: Context, route: Route, at: RegisterAddress, before: Present): void {
+  const { lock } = before.chain;
+  if (!lock) return;
+  const { base } = before;
+  const kept = base && "replicas" in base ? current(route, base) : [];
+  const members = kept.length > 0 ? kept : route.live();
+  context.background.run("give up a draft", async () => {
+    const chain = (await readChain(context, at)) ?? before.chain;
+    const named = new Set(chain.entries.flatMap((entry) => blocksOf(entry)).map(({ id }) => id));
+    for (const { id: node } of members) {
+      const block = draftId(context, at, lock.fence, node);
+      if (!named.has(block)) await context.data.dropDraft(node, block);
+    }
+  });
 }

@@ -142,10 +142,15 @@ describe("ChainCensus", () => {
     await put("object", "young", chainOf({ kind: "inline" }, garbage(2_000)));
     await put("part", "part", partOf(block("3", nodes)));
     const visited: string[] = [];
-    await census.visitGarbage(SLICE, 1_000 + garbageDelayMs, async (key) => {
-      await turn();
-      visited.push(key.slice(33));
-    });
+    await census.visitDue(
+      SLICE,
+      1_000 + garbageDelayMs,
+      async (key) => {
+        await turn();
+        visited.push(key.slice(33));
+      },
+      async () => {},
+    );
     expect(visited).toEqual(["due"]);
   });
 });
