@@ -4,7 +4,7 @@ import { streamOf } from "./bodies.ts";
 import { KEY, Scene } from "./scene.ts";
 import { type RingstowNode } from "../../node/compose.ts";
 import { writeHeldDraft } from "../../node/object/native-draft.ts";
-import { type NodeId, parseRequestId } from "../../shared/ids.ts";
+import { parseRequestId } from "../../shared/ids.ts";
 import { type Begin } from "../../shared/native-service.ts";
 import { collect } from "../../shared/body-stream.ts";
 
@@ -42,7 +42,7 @@ class Writers {
   }
 
   write({ node, block, fence }: Granted, text: string, offset = 0): Promise<number> {
-    const { index, data } = this.node(this.scene.world.numberOf(node.id as NodeId));
+    const { index, data } = this.node(this.scene.world.numberOf(node.id));
     const { sliceBits } = this.scene.world.genesis;
     const grant = { type: "write", node: node.id, block, untilMs: 0, ...this.on, fence } as const;
     const body = streamOf(new TextEncoder().encode(text));
