@@ -284,7 +284,7 @@ class IndexModule implements Index {
       };
       // A leader counts a lease from when it first sees the lock: a lock that nobody asks for must be seen too.
       const see = async (key: RegisterKey): Promise<void> => {
-        if (!this.#stopped) await this.read({ slice, key }, { body: false });
+        if (!this.#stopped) await this.#elections.leaderOf(slice)?.read(key, false);
       };
       await this.#census.visitDue(slice, clock.wallMs(), free, see);
     }

@@ -134,6 +134,7 @@ export class SliceLeader {
       const found = await this.#touch(key);
       if (found.settled && found.version === NO_VERSION) return this.#readAbsent(key);
       const touched = await this.#assure(key, found);
+      this.#leases.follow(key, touched.state);
       const register = { key, version: touched.version, value: touched.text };
       if (!withBody || !hasInlineBody(touched.state.value)) return register;
       return { ...register, body: await this.#bodyOf(key, touched) };

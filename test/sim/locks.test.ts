@@ -3,8 +3,10 @@ import { expect, test } from "vitest";
 import { streamOf } from "./bodies.ts";
 import { KEY, Scene } from "./scene.ts";
 import { type RingstowNode } from "../../node/compose.ts";
+import { objectAddress } from "../../node/object/addresses.ts";
 import { writeHeldDraft } from "../../node/object/native-draft.ts";
 import { parseRequestId } from "../../shared/ids.ts";
+import { checkerMs } from "../../shared/limits.ts";
 import { type Begin } from "../../shared/native-service.ts";
 import { collect } from "../../shared/body-stream.ts";
 
@@ -122,4 +124,20 @@ test("a holder past its lease is refused at every step, and the next writer's by
   await writers.write(next, "next");
   await writers.finish(1, next);
   expect(await writers.text(0)).toBe("next");
+});
+
+test("a lock that nobody asks for ends after its leader died: the next leader restarts the lease", async () => {
+  const writers = await open();
+  const { scene } = writers;
+  const leader = await scene.leader();
+  const other = scene.others(leader)[0]!;
+  await writers.granted(other, 10_000);
+  scene.world.crash(leader);
+  await scene.world.clock.runFor(20_000);
+  // Somebody asks for another name of the slice: it gets a leader, which has not seen the lock.
+  const { slice, key } = objectAddress(scene.bucket, KEY, scene.world.genesis.sliceBits);
+  const neighbour = { slice, key: `${key}x` as typeof key };
+  await scene.run(writers.node(other).index.read(neighbour, { body: false }));
+  await scene.world.clock.runFor(2 * checkerMs + 20_000);
+  expect((await writers.lookup(other)).chain.lock).toBeUndefined();
 });
