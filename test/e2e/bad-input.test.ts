@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import {
   GetObjectCommand,
   ListMultipartUploadsCommand,
@@ -114,11 +115,12 @@ const mistakes: readonly Mistake[] = [
   ],
   [
     "aws-chunked with a wrong decoded length",
-    put("/demo/x", chunked(large), {
+    put("/demo/x", chunked(large, `x-amz-checksum-crc32:${crc32Of(large)}\r\n`), {
       headers: {
         "content-encoding": "aws-chunked",
         "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         "x-amz-decoded-content-length": String(large.length + 1),
+        "x-amz-trailer": "x-amz-checksum-crc32",
       },
     }),
     400,
@@ -131,6 +133,7 @@ const mistakes: readonly Mistake[] = [
         "content-encoding": "aws-chunked",
         "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         "x-amz-decoded-content-length": "6",
+        "x-amz-trailer": "x-amz-checksum-crc32",
       },
     }),
     400,
@@ -214,9 +217,15 @@ const mistakes: readonly Mistake[] = [
   ],
 ];
 
-function chunked(body: Buffer): Buffer {
+function crc32Of(body: Buffer): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(body));
+  return bytes.toString("base64");
+}
+
+function chunked(body: Buffer, trailer = ""): Buffer {
   const head = Buffer.from(`${body.length.toString(16)}\r\n`);
-  return Buffer.concat([head, body, Buffer.from("\r\n0\r\n\r\n")]);
+  return Buffer.concat([head, body, Buffer.from(`\r\n0\r\n${trailer}\r\n`)]);
 }
 
 test.each(mistakes)("%s", async (_, request, status, code) => {

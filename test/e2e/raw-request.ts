@@ -10,6 +10,8 @@ export interface RawRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string | undefined;
+  /** A body that depends on the signature; its digest is then declared in `headers`. */
+  readonly bodyOf?: (signed: Readonly<Record<string, string>>) => Uint8Array;
   readonly accessKeyId?: string;
   readonly secretAccessKey?: string;
   readonly clockMs?: number;
@@ -52,12 +54,10 @@ export async function signedHeaders(
 
 /** Sends one request on a connection of its own. Rejects when the connection ends without an answer. */
 export async function send(dev: DevFile, asked: RawRequest): Promise<RawAnswer> {
-  const body = Buffer.from(asked.body ?? "");
+  const signed = await signedHeaders(dev, asked);
+  const body = Buffer.from(asked.bodyOf?.(signed) ?? asked.body ?? "");
   const { hostname, port } = new URL(dev.endpoint);
-  const headers = {
-    "content-length": String(body.length),
-    ...(await signedHeaders(dev, asked)),
-  };
+  const headers = { "content-length": String(body.length), ...signed };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const { method, path } = asked;
     const outgoing = request({ hostname, port, method, path, headers, agent: false }, resolve);
