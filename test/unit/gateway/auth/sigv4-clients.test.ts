@@ -94,7 +94,7 @@ function change(sent: Sent, where: string, at: number): Sent {
     case "method":
       return { ...sent, method: sent.method === "GET" ? "GEU" : `${sent.method.slice(0, -1)}x` };
     case "path":
-      return { ...sent, target: `${path}${String.fromCharCode(0x61 + (at % 26))}${search}` };
+      return { ...sent, target: changedLetter(path, at) + search };
     case "query":
       return { ...sent, target: `${target}${search === "" ? "?" : "&"}zz=${at}` };
     case "header": {
@@ -113,6 +113,16 @@ function change(sent: Sent, where: string, at: number): Sent {
     default:
       return { ...sent, hosts: [`x${HOST}`] };
   }
+}
+
+/** A path with one byte of it changed; one that has no letter behind its bucket gets one more. */
+function changedLetter(path: string, at: number): string {
+  const start = path.indexOf("/", 1) + 1;
+  const letters = [...path.slice(start).matchAll(/(?<!%.?)[a-zA-Z]/gu)];
+  const found = letters[at % Math.max(1, letters.length)];
+  if (!found) return `${path}a`;
+  const place = start + found.index;
+  return path.slice(0, place) + (path[place] === "q" ? "r" : "q") + path.slice(place + 1);
 }
 
 /** One digit of the signature, changed. */
@@ -154,6 +164,17 @@ describe("Authenticator with aws4fetch", () => {
     await fc.assert(
       fc.asyncProperty(single, async (asked) => {
         expect((await verify(await sign(asked, false))).accessKeyId).toBe("alice");
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("refuses what it signs with one byte changed", async () => {
+    const place = fc.constantFrom("method", "path", "query", "payload", "signature", "host");
+    await fc.assert(
+      fc.asyncProperty(single, place, fc.nat(), async (asked, where, at) => {
+        const changed = change(await sign(asked, false), where, at);
+        expect(await refusal(changed)).toMatch(/^(?:SignatureDoesNotMatch|NotImplemented)$/u);
       }),
       { numRuns: 100 },
     );
