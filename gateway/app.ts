@@ -1,6 +1,8 @@
 // The S3 gateway as a Hono app: one handler for every request. It reads the raw target, finds the operation, checks
 // the signature, and calls the operation's handler; whatever is thrown becomes one XML error.
 import { type Context, Hono } from "hono";
+import { bucketCacheMax } from "../shared/limits.ts";
+import { type Bucket } from "../shared/records.ts";
 import { type Authenticated, Authenticator } from "./auth/sigv4.ts";
 import { NATIVE_CALLS, nativeAnswer } from "./native/calls.ts";
 import { nativeDocument } from "./native/documents.ts";
@@ -8,7 +10,8 @@ import { nativeFailure } from "./native/failure.ts";
 import { isNativePath, nativeTarget } from "./native/native-route.ts";
 import { type Platform, type Upstream } from "./platform.ts";
 import { isBucketName } from "./s3/bucket-name.ts";
-import { BucketCache } from "./s3/bucket-cache.ts";
+import { RecordCache } from "./record-cache.ts";
+import { LineHeaders, type RequestHeaders } from "./request-headers.ts";
 import * as buckets from "./s3/buckets.ts";
 import { Call, type CallParts, type GatewayConfig } from "./s3/call.ts";
 import { getObjectAttributes } from "./s3/attributes.ts";
@@ -19,7 +22,7 @@ import { checkKey } from "./s3/headers.ts";
 import { listObjects, listObjectsV2 } from "./s3/listing.ts";
 import * as multipart from "./s3/multipart.ts";
 import * as objects from "./s3/objects.ts";
-import { type Operation, routeRequest } from "./s3/operation.ts";
+import { type Operation, bucketOfHost, routeRequest } from "./s3/operation.ts";
 import { parseTarget, type Target } from "./s3/target.ts";
 
 export { type GatewayConfig } from "./s3/call.ts";
@@ -72,7 +75,7 @@ class Gateway {
   readonly #platform: Platform;
   readonly #upstream: Upstream;
   readonly #authenticator: Authenticator;
-  readonly #buckets = new BucketCache();
+  readonly #buckets: RecordCache<Bucket>;
   /** Host of the public URL, with a port that is not the usual one. */
   readonly #publicHost: string | undefined;
   /** Buckets are its sub-domains; an IP address has none. */
@@ -82,6 +85,11 @@ class Gateway {
     this.#config = config;
     this.#platform = platform;
     this.#upstream = upstream;
+    this.#buckets = new RecordCache({
+      max: bucketCacheMax,
+      wallMs: () => platform.wallMs(),
+      reportFault: (error) => this.#report(error, "for a bucket's record"),
+    });
     this.#authenticator = new Authenticator(config);
     const url = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
     this.#publicHost = url?.host;
@@ -97,12 +105,14 @@ class Gateway {
       const raw = this.#platform.rawTarget(c);
       const asked = parseTarget(raw);
       resource = asked.path;
-      const headers = c.req.raw.headers;
+      const lines = this.#platform.rawHeaders?.(c);
+      const headers = lines ? new LineHeaders(lines) : c.req.raw.headers;
       const hosts = this.#hostsOf(headers);
-      isNative = isNativePath(asked.path) && !this.#isBucketHost(hosts[0]!);
+      // Where the host names a bucket, every path is a key of it.
+      isNative = isNativePath(asked.path) && bucketOfHost(hosts[0]!, this.#domain) === undefined;
       const document = isNative ? nativeDocument(c.req.method, asked.path) : undefined;
       if (document) return document;
-      const native = isNative ? nativeTarget(c.req.method, asked.path) : undefined;
+      const native = isNative ? nativeTarget(c.req.method, asked.path, asked.query) : undefined;
       const route =
         native ??
         routeRequest({
@@ -113,7 +123,7 @@ class Gateway {
           host: hosts[0]!,
           domain: this.#domain,
         });
-      const { auth, target } = await this.#authenticate(c, raw, asked, hosts);
+      const { auth, target } = await this.#authenticate(c, headers, raw, asked, hosts);
       if (route.operation !== "ListBuckets" && !isBucketName(route.bucket)) {
         throw new S3Error("InvalidBucketName", undefined, { BucketName: route.bucket });
       }
@@ -124,6 +134,7 @@ class Gateway {
         this.#upstream.service({ ip, position, point });
       const call = new Call({
         context: c,
+        headers,
         config: this.#config,
         platform: this.#platform,
         buckets: this.#buckets,
@@ -147,11 +158,11 @@ class Gateway {
   /** Who asks, and the target as the signature confirms it. */
   async #authenticate(
     c: Context,
+    headers: RequestHeaders,
     raw: string,
     target: Target,
     hosts: readonly string[],
   ): Promise<{ auth: Authenticated; target: Target }> {
-    const { headers } = c.req.raw;
     const check = (candidate: Target): Promise<Authenticated> =>
       this.#authenticator.authenticate({
         method: c.req.method,
@@ -173,8 +184,12 @@ class Gateway {
     }
   }
 
-  /** Names under which the client may have signed, the likeliest first. SDKs drop the usual ports, some do not. */
-  #hostsOf(headers: Headers): readonly string[] {
+  /**
+   * Names under which the client may have signed, the likeliest first, which is also the one that is routed by. SDKs drop
+   * the usual ports, some do not. All name the same bucket, or none: the signature of a path under one host must not
+   * open the same path of a bucket that another host names.
+   */
+  #hostsOf(headers: RequestHeaders): readonly string[] {
     const hosts: string[] = [];
     const add = (host: string | null | undefined): void => {
       if (!host) return;
@@ -185,12 +200,9 @@ class Gateway {
     if (this.#config.trustForwarded) add(headers.get("x-forwarded-host")?.split(",")[0]?.trim());
     add(headers.get("host"));
     add(this.#publicHost);
-    return hosts.length === 0 ? [""] : hosts;
-  }
-
-  /** Whether the host names a bucket: then every path is a key of it. */
-  #isBucketHost(host: string): boolean {
-    return this.#domain !== undefined && host.replace(/:\d+$/u, "").endsWith(`.${this.#domain}`);
+    const [first = ""] = hosts;
+    const bucket = bucketOfHost(first, this.#domain);
+    return [first, ...hosts.slice(1).filter((host) => bucketOfHost(host, this.#domain) === bucket)];
   }
 
   #report(error: unknown, responseId: string): void {

@@ -59,10 +59,14 @@ const UNREADABLE = {
 export function createNodeUpstream(options: {
   readonly seeds: readonly string[];
   readonly gatewaySecret: Uint8Array;
+  /** Own address to call nodes from; undefined: the system chooses. */
+  readonly from?: string | undefined;
 }): NearestUpstream {
+  const { seeds, gatewaySecret, from } = options;
   return new NearestUpstream({
-    ...options,
-    caller: new NodeCaller(),
+    seeds,
+    gatewaySecret,
+    caller: new NodeCaller(from),
     wallMs: Date.now,
     session: randomBytes(16).toString("hex"),
   });

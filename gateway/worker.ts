@@ -12,6 +12,7 @@ import { KeyCache } from "./auth/key-cache.ts";
 import { type Platform } from "./platform.ts";
 import { FetchCaller } from "./upstream/fetch-caller.ts";
 import { NearestUpstream } from "./upstream/nearest-upstream.ts";
+import { asSent, asStored } from "./worker-headers.ts";
 
 /** Bindings, as wrangler.toml and `wrangler secret put` set them. */
 export interface WorkerEnv {
@@ -28,9 +29,9 @@ export interface WorkerEnv {
 let made: { readonly env: WorkerEnv; readonly app: ReturnType<typeof createGateway> } | undefined;
 
 export default {
-  fetch(request: Request, env: WorkerEnv, context: ExecutionContext): Response | Promise<Response> {
+  async fetch(request: Request, env: WorkerEnv, context: ExecutionContext): Promise<Response> {
     if (made?.env !== env) made = { env, app: createWorkerGateway(env) };
-    return made.app.fetch(request, env, context);
+    return asStored(await made.app.fetch(asSent(request), env, context));
   },
 };
 

@@ -4,7 +4,7 @@ import { type NodeStatus } from "../shared/protocol/node.ts";
 import { parseRequestId, toHex } from "../shared/ids.ts";
 import { type NodeConfig } from "./config.ts";
 import { type Data } from "./data/types.ts";
-import { createData } from "./data/create-data.ts";
+import { type DataDeps, createData } from "./data/create-data.ts";
 import { createIndex } from "./index/create-index.ts";
 import { type IndexFaults } from "./index/faults.ts";
 import { type Index } from "./index/types.ts";
@@ -49,7 +49,8 @@ export function composeNode(
     peers,
     route,
     faults: options.faults,
-    freeGarbage: (at, chain) => object.freeGarbage(at, chain),
+    freeGarbage: (at) => object.freeGarbage(at),
+    repairBlock: (step) => object.repairBlock(step),
   });
   const data = createData({
     config,
@@ -61,6 +62,7 @@ export function composeNode(
     peers,
     route,
     log,
+    report: reportingTo(index, log),
     owners: createBlockOwners({
       self: config.id,
       index,
@@ -78,7 +80,7 @@ export function composeNode(
     log,
   });
   const status = statusOf(config, ports, { route, index, data });
-  peers.onCall("node.status", status);
+  answerOperators(peers, { config, route, index, status });
 
   return {
     route,
@@ -101,6 +103,36 @@ export function composeNode(
   };
 }
 
+/** Calls about the node as a whole, from commands of an operator and from new nodes. */
+function answerOperators(
+  peers: Peers,
+  {
+    config,
+    route,
+    index,
+    status,
+  }: { config: NodeConfig } & Pick<RingstowNode, "route" | "index" | "status">,
+): void {
+  peers.onCall("node.status", status);
+  peers.onCall("node.leave", async () => {
+    await route.leave();
+    return {};
+  });
+  peers.onCall("node.copies", async ({ copies, requestId }) => ({
+    setting: await index.setCopies(copies, requestId),
+  }));
+  peers.onCall("node.genesis", () => ({ genesis: config.genesis }));
+}
+
+/** Tells leaders of bad copies, behind the reader's back. One that is not heard is reported again by the next read. */
+function reportingTo(index: Index, log: Ports["log"]): DataDeps["report"] {
+  return (owner, block, node) => {
+    index.report(owner, block, node).catch((error: unknown) => {
+      log.info("A bad copy could not be reported", { block, node, reason: String(error) });
+    });
+  };
+}
+
 function statusOf(
   config: NodeConfig,
   { clock }: Ports,
@@ -113,9 +145,11 @@ function statusOf(
       id: config.id,
       zone: config.zone,
       url: config.url,
+      peerAddress: config.peerAddress,
       incarnation: config.incarnation,
       upMs: Math.round(clock.monotonicMs() - startedMs),
       arcShare: route.arcShare(config.id),
+      copies: route.copies(),
       ...usage,
       ...counts,
       members: route

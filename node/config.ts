@@ -19,6 +19,10 @@ export interface NodeConfig {
   readonly routing: "table" | "fingers";
   /** Peers to ask when this node is not in genesis: joins through them. */
   readonly seeds: readonly string[];
+  /** How long a new node is alive before it gets places in views, ms; default `joinAfterDefaultMs`. */
+  readonly joinAfterMs?: number | undefined;
+  /** How long a dead node keeps its places, ms; default `repairAfterDefaultMs`. */
+  readonly repairAfterMs?: number | undefined;
   /** Secret of the gateway-to-node hop, 32 bytes. */
   readonly gatewaySecret: Uint8Array;
   /** Opens sealed signing keys and verifies access tokens, 32 bytes. */

@@ -51,7 +51,7 @@ export function createDirectApp(deps: DirectDeps): Hono<{ Bindings: ServerBindin
   return app;
 }
 
-function readBlock(deps: DirectDeps, c: DirectContext): Response {
+async function readBlock(deps: DirectDeps, c: DirectContext): Promise<Response> {
   const grant = grantOf(deps, c, "read");
   const range = rangeOf(c.req.header("range"), grant.size);
   const { from, to } = range ?? { from: 0, to: grant.size };
@@ -68,10 +68,31 @@ function readBlock(deps: DirectDeps, c: DirectContext): Response {
   if (c.req.method === "HEAD") return new Response(null, { status, headers });
   // The lookup chose this node because its pointer is not behind: no other one is asked.
   const replicas = [{ node: deps.route.self.id, version: 1 }];
-  const body = deps.data.read({ id: grant.block, size: grant.size, replicas }, from, to);
+  const body = await opened(
+    deps.data.read({ id: grant.block, size: grant.size, replicas }, from, to),
+  );
   return (
     c.env?.respond?.(status, headers, body) ?? new Response(toReadable(body), { status, headers })
   );
+}
+
+/** The stream once its first chunk is there: a block that cannot be read is told, and not a broken connection. */
+async function opened(stream: ByteStream): Promise<ByteStream> {
+  const inner = stream[Symbol.asyncIterator]();
+  let first: IteratorResult<Uint8Array> | undefined = await inner.next();
+  const iterator: AsyncIterator<Uint8Array> = {
+    next: () => {
+      if (!first) return inner.next();
+      const step = first;
+      first = undefined;
+      return Promise.resolve(step);
+    },
+    return: async () => {
+      await inner.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
 }
 
 async function writeDraft(deps: DirectDeps, c: DirectContext): Promise<Response> {
@@ -120,5 +141,9 @@ function offsetOf(text: string): number {
 }
 
 function refuse({ code, message, details }: RingstowError, status: number): Response {
-  return Response.json({ code, message, details }, { status, headers: CORS });
+  const headers: Record<string, string> = { ...CORS };
+  // RFC 9110 section 15.5.17: says how long the block is.
+  if (code === "InvalidRange" && details["size"] !== undefined)
+    headers["content-range"] = `bytes */${details["size"]}`;
+  return Response.json({ code, message, details }, { status, headers });
 }

@@ -2,7 +2,14 @@
 // Invariants: nothing runs before the signature is checked; an upload that fails early answers before its body is
 // read; a download that breaks errors its stream, so that the connection breaks and no client sees a short body.
 import { type Context, Hono } from "hono";
-import { fromReadable, collect, toReadable } from "../shared/body-stream.ts";
+import {
+  HeldBody,
+  collect,
+  concat,
+  fromReadable,
+  toReadable,
+  wholeResponse,
+} from "../shared/body-stream.ts";
 import { RingstowError } from "../shared/errors.ts";
 import { callArgumentsBytesMax } from "../shared/limits.ts";
 import {
@@ -23,7 +30,12 @@ import {
   targetOf,
   withoutBlocks,
 } from "../shared/object-protocol.ts";
-import { type ByteStream, type GetRequest, type ListResult } from "../shared/object-service.ts";
+import {
+  type ByteStream,
+  type GetRequest,
+  type ListResult,
+  type ListUploadsResult,
+} from "../shared/object-service.ts";
 import { ANY_NODE, RequestVerifier } from "../shared/peer-auth.ts";
 import { type NodeStatus } from "../shared/protocol/node.ts";
 import { type ServerBindings } from "../shared/server-bindings.ts";
@@ -111,11 +123,11 @@ class NodeApp {
       (r: unknown) => Promise<unknown>
     >;
     const reply = await service[method]!(request);
-    return json(200, method === "list" ? lean(reply as ListResult) : (reply ?? null));
+    return json(200, lean(method, reply));
   }
 
   async #upload(c: NodeContext, method: "put" | "putPart"): Promise<Response> {
-    const declared = c.req.header("content-length");
+    const declared = headerOf(c, "content-length");
     const body = new UploadBody(
       () => requestBody(c),
       declared === undefined ? undefined : Number(declared),
@@ -136,7 +148,11 @@ class NodeApp {
       "content-length": String(head.length + bodyBytes),
       [headBytesHeader]: String(head.length),
     };
-    if (!hasBody) return new Response(head, { status: 200, headers });
+    if (!hasBody) return wholeResponse(head, { status: 200, headers });
+    if (result.body instanceof HeldBody && result.body.bytes.length === bodyBytes) {
+      const bytes = concat([head, result.body.bytes], head.length + bodyBytes);
+      return wholeResponse(bytes, { status: 200, headers });
+    }
     const body = prefixed(head, result.body);
     const sent = c.env?.respond?.(200, headers, body);
     return sent ?? new Response(toReadable(body), { status: 200, headers });
@@ -166,7 +182,7 @@ class NodeApp {
     audience: string,
   ): void {
     try {
-      this.#verifier.verify(c.req.header(authHeader), signed, audience);
+      this.#verifier.verify(headerOf(c, authHeader), signed, audience);
     } catch (error) {
       if (error instanceof RingstowError && error.code === "AccessDenied")
         throw new HopRefusal(error);
@@ -213,23 +229,43 @@ function failure(error: RingstowError, status: number): Response {
   return json(status, { code, message, details });
 }
 
-function lean(reply: ListResult): ListResult {
-  return {
-    ...reply,
-    entries: reply.entries.map(({ key, entry }) => ({ key, entry: withoutBlocks(entry) })),
-  };
+/** A reply without what no list shows: a thousand entries with all that clients say of them would be too long. */
+function lean(method: ObjectMethod, reply: unknown): unknown {
+  const undescribed = { headers: {}, metadata: {} };
+  if (method === "list") {
+    const list = reply as ListResult;
+    const entries = list.entries.map(({ key, entry }) => ({
+      key,
+      entry: { ...withoutBlocks(entry), ...undescribed },
+    }));
+    return { ...list, entries };
+  }
+  if (method === "listUploads") {
+    const list = reply as ListUploadsResult;
+    const uploads = list.uploads.map(({ key, upload }) => ({
+      key,
+      upload: { ...upload, ...undescribed },
+    }));
+    return { ...list, uploads };
+  }
+  return reply ?? null;
 }
 
 function requestBody(c: NodeContext): ByteStream {
   return c.env?.requestBody?.() ?? fromReadable(c.req.raw.body);
 }
 
+function headerOf(c: NodeContext, name: string): string | undefined {
+  const { header } = c.env ?? {};
+  return header ? header(name) : c.req.header(name);
+}
+
 function argumentsLine(c: NodeContext): string {
-  return c.req.header(argumentsHeader) ?? "";
+  return headerOf(c, argumentsHeader) ?? "";
 }
 
 async function argumentsBody(c: NodeContext): Promise<string> {
-  const declared = Number(c.req.header("content-length") ?? Number.NaN);
+  const declared = Number(headerOf(c, "content-length") ?? Number.NaN);
   if (declared <= callArgumentsBytesMax) return c.req.text();
   const bytes = Number.isNaN(declared)
     ? await collect(requestBody(c), callArgumentsBytesMax)

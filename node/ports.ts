@@ -133,7 +133,8 @@ export interface BlockFiles {
    */
   link(from: BlockId, to: BlockId): Promise<BlockInfo>;
   /**
-   * Bytes from..to (exclusive) in chunks of at most `streamChunkBytes`; each piece touched is verified first.
+   * Bytes from..to (exclusive) in chunks of at most `streamChunkBytes`, from then on the caller's; each piece touched is
+   * verified first.
    * Throws RingstowError Corrupt at a bad piece, NoSuchKey when there is no such block.
    */
   read(id: BlockId, from: number, to: number): AsyncIterable<Uint8Array>;
@@ -169,9 +170,12 @@ export class TransportError extends Error {
 
 /** A two-way stream of byte chunks; chunk borders are kept, both directions have back-pressure. */
 export interface PeerStream {
-  /** Resolves when the window has room for the next chunk; rejects when the stream is gone. Chunks are at most `streamChunkBytes`. */
+  /**
+   * Resolves when the window has room for the next chunk; rejects when the stream is gone. Chunks are at most
+   * `streamChunkBytes`, and copied before this returns.
+   */
   send(chunk: Uint8Array): Promise<void>;
-  /** Next chunk; undefined after the other side's end(). Rejects with TransportError when the stream broke. */
+  /** Next chunk, from then on the caller's; undefined after the other side's end(). Rejects with TransportError when the stream broke. */
   receive(): Promise<Uint8Array | undefined>;
   /** No more sends from this side. */
   end(): void;

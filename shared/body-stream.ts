@@ -1,6 +1,49 @@
 // ByteStreams and web streams. A server that can write an iterable to its socket without the detour takes the
-// source of a made ReadableStream back out with sourceOf().
+// source of a made ReadableStream back out with sourceOf(); bytes that are all there need no stream at all.
 import { type ByteStream } from "./object-service.ts";
+
+/** A body that is in memory already. Whoever knows that takes `bytes`; to all others it is a stream of one chunk. */
+export class HeldBody implements ByteStream {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    let waiting: Uint8Array | undefined = this.bytes.length > 0 ? this.bytes : undefined;
+    const stop = (): Promise<IteratorResult<Uint8Array>> => {
+      waiting = undefined;
+      return Promise.resolve({ done: true, value: undefined });
+    };
+    return {
+      next() {
+        if (!waiting) return stop();
+        const value = waiting;
+        waiting = undefined;
+        return Promise.resolve({ done: false, value });
+      },
+      return: stop,
+    };
+  }
+}
+
+const wholes = new WeakSet<Response>();
+
+/** A response with all of its bytes; isWhole() tells a server not to look for a stream in it. */
+export function wholeResponse(
+  bytes: Uint8Array,
+  init: { readonly status: number; readonly headers: Headers | Record<string, string> },
+): Response {
+  // The types want a buffer that is not shared between threads; no bytes of a body are.
+  const response = new Response(bytes as Uint8Array<ArrayBuffer>, init);
+  wholes.add(response);
+  return response;
+}
+
+export function isWhole(response: Response): boolean {
+  return wholes.has(response);
+}
 
 const sources = new WeakMap<ReadableStream<Uint8Array>, ByteStream>();
 

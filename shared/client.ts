@@ -3,7 +3,7 @@
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import * as z from "zod/mini";
-import { RingstowError, isErrorCode } from "./errors.ts";
+import { type ErrorCode, RingstowError, isErrorCode } from "./errors.ts";
 import { type RequestId, toHex } from "./ids.ts";
 import {
   type BeginReply,
@@ -97,8 +97,17 @@ export class RingstowClient {
     return this.#call("getObject", name, { headers });
   }
 
-  delete(name: Name): Promise<ReplyOf<"deleteObject">> {
-    return this.#json("deleteObject", name);
+  /** Headers alone. */
+  head(name: Name, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+    return this.#call("headObject", name, { headers });
+  }
+
+  /** `headers` may hold If-Match. */
+  delete(
+    name: Name,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<ReplyOf<"deleteObject">> {
+    return this.#json("deleteObject", name, { headers });
   }
 
   // -------------------------------------------------------------- the paper's workflow
@@ -117,7 +126,9 @@ export class RingstowClient {
     let at = 0;
     for (const { readUrl, size } of best) {
       const answer = await this.#direct(readUrl, { method: "GET" });
-      whole.set(new Uint8Array(await answer.arrayBuffer()), at);
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      if (bytes.length !== size) throw new RingstowError("Corrupt", "A block has another length");
+      whole.set(bytes, at);
       at += size;
     }
     return whole;
@@ -278,9 +289,23 @@ function canonicalQuery(query: Readonly<Record<string, string | undefined>>): st
     .join("&");
 }
 
+/** What a failed HEAD most likely means: its answer has no body. */
+const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
+  403: "AccessDenied",
+  404: "NoSuchKey",
+  412: "PreconditionFailed",
+  416: "InvalidRange",
+  503: "Unavailable",
+};
+
+/** The answer when it is a success, 304 too. Throws RingstowError. */
 async function succeeded(answer: Response): Promise<Response> {
-  if (answer.ok) return answer;
+  if (answer.ok || answer.status === 304) return answer;
   const text = await answer.text();
+  if (text === "") {
+    const code = CODE_OF_STATUS[answer.status] ?? "Internal";
+    throw new RingstowError(code, `The answer has status ${answer.status} and no text`);
+  }
   const { code, message, details } = readFailure(answer.status, text);
   if (isErrorCode(code)) throw new RingstowError(code, message, details);
   throw new RingstowError("Internal", `${code}: ${message}`, details);

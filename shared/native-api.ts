@@ -25,7 +25,9 @@ export interface NativeRoute {
   /** Of the JSON body; "bytes": the body is the object's. */
   readonly request?: z.ZodMiniType | "bytes";
   /** Of success. */
-  readonly status: 200 | 201 | 202 | 204;
+  readonly status: 200 | 201 | 204;
+  /** Other statuses of success, with the same reply, and when they are answered. */
+  readonly otherwise?: Readonly<Record<number, string>>;
   readonly reply?: z.ZodMiniType | "bytes";
 }
 
@@ -135,6 +137,7 @@ export const NATIVE_ROUTES = {
     names: "key",
     summary: "Bytes of an object; Range and conditions as in HTTP",
     status: 200,
+    otherwise: { 206: "The range asked for" },
     reply: "bytes",
   },
   headObject: {
@@ -173,6 +176,7 @@ export const NATIVE_ROUTES = {
       "Take the write lock, or a place in its queue (202); again with requestId and waitMs to wait",
     request: beginRequestSchema,
     status: 201,
+    otherwise: { 202: "A place in the queue" },
     reply: beginReplySchema,
   },
   renewWrite: {

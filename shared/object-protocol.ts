@@ -323,9 +323,13 @@ export function withoutBlocks(entry: Entry): Entry {
   }
 }
 
+const PRINTABLE_ASCII = /^[ -~]*$/u;
+
 /** JSON in printable ASCII, fit for a header line. */
 export function toAsciiJson(value: unknown): string {
-  return JSON.stringify(value).replaceAll(/[\u007f-\u{10ffff}]/gu, (character) => {
+  const json = JSON.stringify(value);
+  if (PRINTABLE_ASCII.test(json)) return json;
+  return json.replaceAll(/[\u007f-\u{10ffff}]/gu, (character) => {
     let escaped = "";
     for (let i = 0; i < character.length; i++)
       escaped += `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`;

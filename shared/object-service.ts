@@ -13,7 +13,7 @@ import {
   type UploadChecksum,
 } from "./records.ts";
 
-/** A body as it comes from or goes to a socket. */
+/** A body as it comes from or goes to a socket. A chunk is its reader's, who may give its memory back (chunk-memory.ts). */
 export type ByteStream = AsyncIterable<Uint8Array>;
 
 /** Which bucket a call is about. Gateways cache it; a stale one fails with NoSuchBucket. */

@@ -2,15 +2,14 @@
 // session and number, the client's place, and the arguments. Invariant: one signed request is accepted by one node,
 // once, within the clock window. Bodies of uploads are not covered: S3's own digests and the hop's TLS do that.
 import { hkdf } from "@noble/hashes/hkdf.js";
-import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import * as z from "zod/mini";
 import { RingstowError, assert } from "./errors.ts";
-import { toHex } from "./ids.ts";
 import { clockSkewMs } from "./limits.ts";
 import { type Position } from "./nearest.ts";
 import { toAsciiJson } from "./object-protocol.ts";
 import { ReplayWindow } from "./replay-window.ts";
+import { keyedSha256 } from "./sha256.ts";
 
 /** Secrets of 32 bytes with one purpose each: none reveals another or the cluster secret. */
 export interface ClusterSecrets {
@@ -61,19 +60,6 @@ const clientSchema = z.object({
   position: z.optional(z.object({ latitude: z.number(), longitude: z.number() })),
 });
 
-/** HMAC with the key's two blocks hashed once. */
-function macBy(secret: Uint8Array): (stamp: string, args: string | Uint8Array) => string {
-  const keyed = hmac.create(sha256, secret);
-  return (stamp, args) =>
-    toHex(
-      keyed
-        .clone()
-        .update(encoder.encode(stamp))
-        .update(typeof args === "string" ? encoder.encode(args) : args)
-        .digest(),
-    );
-}
-
 // No field but the last can hold a line feed, so one text has one reading.
 function stampOf(
   request: SignedRequest,
@@ -88,7 +74,7 @@ function stampOf(
 
 /** Signs a gateway's requests. One per gateway process. */
 export class RequestSigner {
-  readonly #mac: ReturnType<typeof macBy>;
+  readonly #mac: ReturnType<typeof keyedSha256>;
   readonly #session: string;
   readonly #wallMs: () => number;
   readonly #numbers = new Map<string, number>();
@@ -96,7 +82,7 @@ export class RequestSigner {
   /** @param session 32 hex digits, random, never used before: it names this process's run */
   constructor(secret: Uint8Array, session: string, wallMs: () => number) {
     assert(/^[0-9a-f]{32}$/u.test(session), "a signing session is named by 32 hex digits");
-    this.#mac = macBy(secret);
+    this.#mac = keyedSha256(secret);
     this.#session = session;
     this.#wallMs = wallMs;
   }
@@ -114,12 +100,12 @@ export class RequestSigner {
 
 /** Checks requests at a node. */
 export class RequestVerifier {
-  readonly #mac: ReturnType<typeof macBy>;
+  readonly #mac: ReturnType<typeof keyedSha256>;
   readonly #wallMs: () => number;
   readonly #seen: ReplayWindow;
 
   constructor(secret: Uint8Array, wallMs: () => number) {
-    this.#mac = macBy(secret);
+    this.#mac = keyedSha256(secret);
     this.#wallMs = wallMs;
     this.#seen = new ReplayWindow(wallMs());
   }

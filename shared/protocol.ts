@@ -10,8 +10,9 @@ import { routeCalls } from "./protocol/route.ts";
  * History, one line a version:
  * 1: first.
  * 2: links, pulls and drafts of blocks.
+ * 3: changes of views; short member news, tables compared by one hash; repair of blocks.
  */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 export interface CallSchema {
   readonly request: z.ZodMiniType;

@@ -26,6 +26,8 @@ export const blockRefSchema = z.object({
   /** Bytes. */
   size: count,
   replicas: z.array(pointerSchema),
+  /** Nodes whose copy was replaced and may still be there; never replicas until it is known to be gone. */
+  former: z.optional(z.array(nodeIdSchema)),
 });
 export type BlockRef = z.infer<typeof blockRefSchema>;
 
@@ -189,6 +191,9 @@ export type AccessKey = z.infer<typeof accessKeySchema>;
 
 /** The system bucket that holds access keys: one shard, key = access key id. */
 export const SYSTEM_KEYS = `${"0".repeat(31)}2` as BucketId;
+
+/** The system bucket that holds settings of the cluster: one shard. */
+export const SYSTEM_SETTINGS = `${"0".repeat(31)}3` as BucketId;
 
 /** The system bucket that holds bucket records: one shard, key = bucket name. */
 export const SYSTEM_BUCKETS = `${"0".repeat(31)}1` as BucketId;

@@ -16,6 +16,8 @@ export interface ServerBindings {
   readonly respond?:
     | ((status: number, headers: Readonly<Record<string, string>>, body: ByteStream) => Response)
     | undefined;
+  /** A header of the request, its name in lower case: no Headers object is made for it. */
+  readonly header?: ((name: string) => string | undefined) | undefined;
   /** Address of the socket's other end. */
   readonly remoteIp?: string | undefined;
   /** Path and query as the client sent them. */

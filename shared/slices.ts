@@ -1,34 +1,33 @@
 // Names to logical ids, logical ids to slices. A slice is one of 2^bits equal pieces of the id space.
-import { sha256 } from "@noble/hashes/sha2.js";
-import { type BucketId, type LogicalId, type RingId, toHex } from "./ids.ts";
+import { type BucketId, type LogicalId, type RingId } from "./ids.ts";
+import { sha256Hex } from "./sha256.ts";
 
 /** Number of a slice, 0 .. 2^sliceBits - 1. */
 export type Slice = number & { readonly slice: true };
 
-const encoder = new TextEncoder();
-
-function hash64(text: string): Uint8Array {
-  return sha256(encoder.encode(text)).subarray(0, 8);
+/** 16 hex digits. */
+function hash64(text: string): string {
+  return sha256Hex(text).slice(0, 16);
 }
 
 /** Which of a bucket's `shards` hash shards holds a key. */
 export function shardOf(bucket: BucketId, key: string, shards: number): number {
-  if (shards === 1) return 0;
-  const digest = hash64(`${bucket}/${key}`);
-  return (
-    (((digest[0]! << 24) | (digest[1]! << 16) | (digest[2]! << 8) | digest[3]!) >>> 0) % shards
-  );
+  return shards === 1 ? 0 : shardOfHalf(hash64(`${bucket}/${key}`), shards);
+}
+
+function shardOfHalf(keyHalf: string, shards: number): number {
+  return Number.parseInt(keyHalf.slice(0, 8), 16) % shards;
 }
 
 /** Upper half of the logical id of all keys in a shard. 16 hex digits. */
 function shardHalf(bucket: BucketId, shard: number): string {
-  return toHex(hash64(`${bucket}#${shard}`));
+  return hash64(`${bucket}#${shard}`);
 }
 
 /** The 128-bit logical id of a key: 64 bits from (bucket, shard), 64 bits from (bucket, key). */
 export function logicalIdOf(bucket: BucketId, key: string, shards: number): LogicalId {
-  const shard = shardOf(bucket, key, shards);
-  return (shardHalf(bucket, shard) + toHex(hash64(`${bucket}/${key}`))) as LogicalId;
+  const keyHalf = hash64(`${bucket}/${key}`);
+  return (shardHalf(bucket, shardOfHalf(keyHalf, shards)) + keyHalf) as LogicalId;
 }
 
 /** The slice of a shard, and so of every key in it. */

@@ -1,7 +1,6 @@
 // SigV4's canonical request and string to sign (AWS: "Create a signed AWS API request"). Pure text: every character
 // stands for one byte (Latin-1), as HTTP headers arrive.
-import { sha256 } from "@noble/hashes/sha2.js";
-import { toHex } from "../../shared/ids.ts";
+import { type Message, sha256Hex } from "../../shared/sha256.ts";
 import { type Query } from "../s3/target.ts";
 
 export interface CanonicalParts {
@@ -14,17 +13,26 @@ export interface CanonicalParts {
   readonly payloadHash: string;
 }
 
-/** Bytes of a string whose characters are all below U+0100. */
-export function latin1Bytes(text: string): Uint8Array {
+const ASCII = /^[\0-\x7f]*$/u;
+
+/** The message whose bytes are a string's characters, all below U+0100. */
+export function latin1Message(text: string): Message {
+  if (ASCII.test(text)) return text;
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return bytes;
 }
 
-/** Trimmed, inner spaces collapsed. */
+/**
+ * Trimmed, inner spaces collapsed. Only ASCII's: the character U+00A0 is a byte here, the second one of "à" in UTF-8.
+ */
 export function canonicalHeaderValue(value: string): string {
-  const trimmed = value.trim();
-  return /\s\s|[\t\n\r]/u.test(trimmed) ? trimmed.replace(/\s+/gu, " ") : trimmed;
+  if (!/^[ \t]|[ \t]$|[ \t]{2}|[\t\r\n]/u.test(value)) return value;
+  const collapsed = value.replace(/[ \t\r\n]+/gu, " ");
+  return collapsed.slice(
+    collapsed.startsWith(" ") ? 1 : 0,
+    collapsed.endsWith(" ") ? -1 : undefined,
+  );
 }
 
 /** All parameters but the signature, sorted by encoded name, then value. */
@@ -58,5 +66,5 @@ export function canonicalRequestOf(parts: CanonicalParts): string {
 
 /** @param timestamp YYYYMMDDTHHMMSSZ  @param scope date/region/service/aws4_request */
 export function stringToSignOf(timestamp: string, scope: string, canonicalRequest: string): string {
-  return `AWS4-HMAC-SHA256\n${timestamp}\n${scope}\n${toHex(sha256(latin1Bytes(canonicalRequest)))}`;
+  return `AWS4-HMAC-SHA256\n${timestamp}\n${scope}\n${sha256Hex(latin1Message(canonicalRequest))}`;
 }

@@ -4,6 +4,7 @@ import { S3Error } from "../s3/errors.ts";
 import { type Query } from "../s3/target.ts";
 import { parseHttpDate } from "../s3/http-date.ts";
 import { type CredentialScope } from "./keys.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 const ALGORITHM = "AWS4-HMAC-SHA256";
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/u;
@@ -23,7 +24,7 @@ export interface Claim {
 }
 
 /** Reads the claim of a request. Throws AccessDenied when it is anonymous, other S3 errors when it is malformed. */
-export function readClaim(headers: Headers, query: Query): Claim {
+export function readClaim(headers: RequestHeaders, query: Query): Claim {
   // A presigned URL counts alone: some clients add an Authorization header of another service.
   if (query.has("X-Amz-Algorithm") || query.has("X-Amz-Signature")) return readPresigned(query);
   const authorization = headers.get("authorization");
@@ -39,7 +40,7 @@ function oldSignature(): S3Error {
   );
 }
 
-function readHeader(authorization: string, headers: Headers): Claim {
+function readHeader(authorization: string, headers: RequestHeaders): Claim {
   if (!authorization.startsWith(`${ALGORITHM} `)) throw oldSignature();
   const fields = new Map<string, string>();
   for (const piece of authorization.slice(ALGORITHM.length + 1).split(",")) {
@@ -118,7 +119,7 @@ function readScope(credential: string, code: MalformedCode): CredentialScope {
   return { accessKeyId, date, region, service };
 }
 
-function headerTimestamp(headers: Headers): string {
+function headerTimestamp(headers: RequestHeaders): string {
   const text = headers.get("x-amz-date") ?? headers.get("date");
   if (text !== null && timestampMs(text) !== undefined) return text;
   const ms = text === null ? undefined : parseHttpDate(text);

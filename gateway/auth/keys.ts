@@ -5,6 +5,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { LRUCache } from "lru-cache";
 import { signingKeysMax } from "../../shared/limits.ts";
 import { type Grants } from "../../shared/records.ts";
+import { keyedSha256 } from "../../shared/sha256.ts";
 
 export interface Credential {
   readonly secretAccessKey: string;
@@ -43,18 +44,26 @@ function deriveKey(secret: string, scope: CredentialScope): Uint8Array {
   return key;
 }
 
+export interface SigningKey {
+  /** 32 bytes. */
+  readonly bytes: Uint8Array;
+  /** Signs a message: 64 hex digits. */
+  readonly sign: ReturnType<typeof keyedSha256>;
+}
+
 /** One-day signing keys (SigV4's kSigning), cached. */
 export class SigningKeys {
-  readonly #keys = new LRUCache<string, { secret: string; key: Uint8Array }>({
+  readonly #keys = new LRUCache<string, { secret: string; key: SigningKey }>({
     max: signingKeysMax,
   });
 
-  /** 32 bytes. A changed secret derives anew. */
-  get(secret: string, scope: CredentialScope): Uint8Array {
+  /** A changed secret derives anew. */
+  get(secret: string, scope: CredentialScope): SigningKey {
     const name = `${scope.accessKeyId}/${scope.date}/${scope.region}/${scope.service}`;
     const known = this.#keys.get(name);
     if (known?.secret === secret) return known.key;
-    const key = deriveKey(secret, scope);
+    const bytes = deriveKey(secret, scope);
+    const key: SigningKey = { bytes, sign: keyedSha256(bytes) };
     this.#keys.set(name, { secret, key });
     return key;
   }

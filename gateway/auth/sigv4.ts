@@ -2,7 +2,6 @@
 // No body is read here: the payload hash is part of the signature, and the coordinator checks the bytes against it.
 import { assert } from "../../shared/errors.ts";
 import { clockSkewMs, presignSecondsMax } from "../../shared/limits.ts";
-import { toHex } from "../../shared/ids.ts";
 import { type Grants } from "../../shared/records.ts";
 import { S3Error } from "../s3/errors.ts";
 import { type Target } from "../s3/target.ts";
@@ -10,19 +9,20 @@ import {
   canonicalHeaderValue,
   canonicalQueryOf,
   canonicalRequestOf,
-  latin1Bytes,
+  latin1Message,
   stringToSignOf,
 } from "./canonical.ts";
 import { type Claim, readClaim, timestampMs } from "./credential.ts";
-import { type Credential, type FindCredential, hmacSha256, SigningKeys } from "./keys.ts";
+import { type Credential, type FindCredential, SigningKeys } from "./keys.ts";
 import { parsePayload, type Payload } from "./payload.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 export interface SignedRequest {
   readonly method: string;
   readonly target: Target;
-  readonly headers: Headers;
+  readonly headers: RequestHeaders;
   /** Header lines as they came, for repeated headers; asked for only when needed. */
   readonly rawHeaders: () => readonly string[] | undefined;
   /** Names under which the client may know this gateway, the likeliest first; never empty. */
@@ -131,9 +131,9 @@ export class Authenticator {
         payloadHash,
       });
       stringToSign = stringToSignOf(claim.timestamp, scope, canonicalRequest);
-      const expected = toHex(hmacSha256(key, latin1Bytes(stringToSign)));
+      const expected = key.sign(latin1Message(stringToSign));
       if (equalInConstantTime(expected, claim.signature)) {
-        return { key, signature: expected, timestamp: claim.timestamp, scope };
+        return { key: key.bytes, signature: expected, timestamp: claim.timestamp, scope };
       }
     }
     throw new S3Error("SignatureDoesNotMatch", undefined, {
@@ -175,8 +175,8 @@ function checkSignedHeaders(claim: Claim, request: SignedRequest): void {
     });
   }
   for (const name of request.headers.keys()) {
-    // The payload hash is a line of the canonical request by itself; in a presigned one it is not read.
-    if (!name.startsWith("x-amz-") || name === "x-amz-content-sha256" || signed.has(name)) continue;
+    if (!name.startsWith("x-amz-") || signed.has(name) || needsNoSignature(name, claim, request))
+      continue;
     throw new S3Error(
       "AccessDenied",
       "There were headers present in the request which were not signed",
@@ -188,6 +188,15 @@ function checkSignedHeaders(claim: Claim, request: SignedRequest): void {
       throw new S3Error("SignatureDoesNotMatch", `The signed header "${name}" is missing`);
     }
   }
+}
+
+/**
+ * The payload hash is a line of the canonical request by itself. Beside a presigned URL that does not sign it, it is not
+ * read: it must then not say that the body is encoded, or the encoding would be stored with the bytes.
+ */
+function needsNoSignature(name: string, claim: Claim, { headers }: SignedRequest): boolean {
+  if (name !== "x-amz-content-sha256") return false;
+  return !claim.presigned || headers.get(name)?.startsWith("STREAMING-") !== true;
 }
 
 function payloadHashOf(claim: Claim, request: SignedRequest): string {
@@ -208,7 +217,7 @@ function payloadHashOf(claim: Claim, request: SignedRequest): string {
   return signed ? header : "UNSIGNED-PAYLOAD";
 }
 
-function isBodyless(headers: Headers): boolean {
+function isBodyless(headers: RequestHeaders): boolean {
   return (headers.get("content-length") ?? "0") === "0" && !headers.has("transfer-encoding");
 }
 

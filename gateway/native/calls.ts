@@ -18,7 +18,7 @@ import { readableBuckets } from "../s3/buckets.ts";
 import { type Call } from "../s3/call.ts";
 import { writePrecondition } from "../s3/conditions.ts";
 import { S3Error } from "../s3/errors.ts";
-import { checkNewKey, describedBy } from "../s3/headers.ts";
+import { checkNewKey, checkedDescription, describedBy } from "../s3/headers.ts";
 import { positionAfter } from "../s3/listing.ts";
 import { getObject } from "../s3/objects.ts";
 import { readSmallBody } from "../s3/small-body.ts";
@@ -213,7 +213,10 @@ async function finishWrite(call: Call): Promise<Answered> {
   const described =
     contentType === undefined && metadata === undefined
       ? undefined
-      : { headers: { contentType }, metadata: metadata ?? {} };
+      : checkedDescription(
+          { contentType },
+          Object.entries(metadata ?? {}).map(([name, value]) => [name.toLowerCase(), value]),
+        );
   const { key } = call.route;
   const json = await call.inBucket(({ bucket, service }) =>
     service.finishWrite({ bucket, key, fence, node, block, described, requestId }),

@@ -35,15 +35,16 @@ function templateOf({ resource, names }: NativeRoute): string {
   return `/v1/${resource}${tail}`;
 }
 
-function schemaOf(schema: z.ZodMiniType, io: "input" | "output"): unknown {
-  const { $schema: _dialect, ...shape } = z.toJSONSchema(schema, { unrepresentable: "any", io });
+/** As JSON crosses the wire: what a schema reads, of requests and of replies. */
+function schemaOf(schema: z.ZodMiniType): unknown {
+  const { $schema: _dialect, ...shape } = z.toJSONSchema(schema, { io: "input" });
   return shape;
 }
 
-function contentOf(what: z.ZodMiniType | "bytes", io: "input" | "output"): unknown {
+function contentOf(what: z.ZodMiniType | "bytes"): unknown {
   return what === "bytes"
     ? { "application/octet-stream": { schema: { type: "string", format: "binary" } } }
-    : { "application/json": { schema: schemaOf(what, io) } };
+    : { "application/json": { schema: schemaOf(what) } };
 }
 
 /** OpenAPI 3.1. */
@@ -59,7 +60,9 @@ export function openApi(): unknown {
       title: "Ringstow native API",
       version: "1",
       description:
-        "Signed with AWS Signature Version 4 (service s3), as the S3 API. A key may hold slashes.",
+        "Signed with AWS Signature Version 4 (service s3), as the S3 API. A key may hold slashes. The URLs that lookups " +
+        "and grants give lead to nodes and need no signature: GET readUrl (with Range, if wanted), PATCH writeUrl with " +
+        "the header x-ringstow-offset.",
     },
     components: {
       securitySchemes: {
@@ -72,7 +75,11 @@ export function openApi(): unknown {
 }
 
 function operationOf(name: NativeCall, route: NativeRoute): unknown {
-  const { names, query = {}, summary, status, request, reply } = route;
+  const { names, query = {}, summary, status, otherwise = {}, request, reply } = route;
+  const success = (description: string): unknown => ({
+    description,
+    ...(reply && { content: contentOf(reply) }),
+  });
   const inPath = { none: [], bucket: ["bucket"], key: ["bucket", "key"] }[names];
   const parameter = (where: string, parameterName: string, description?: string) => ({
     name: parameterName,
@@ -88,12 +95,15 @@ function operationOf(name: NativeCall, route: NativeRoute): unknown {
       ...inPath.map((one) => parameter("path", one)),
       ...Object.entries(query).map(([one, meaning]) => parameter("query", one, meaning)),
     ],
-    ...(request && { requestBody: { content: contentOf(request, "input") } }),
+    ...(request && { requestBody: { content: contentOf(request) } }),
     responses: {
-      [status]: { description: "Done", ...(reply && { content: contentOf(reply, "output") }) },
+      [status]: success("Done"),
+      ...Object.fromEntries(
+        Object.entries(otherwise).map(([other, when]) => [other, success(when)]),
+      ),
       default: {
         description: "Refused or failed",
-        content: contentOf(nativeErrorSchema, "output"),
+        content: contentOf(nativeErrorSchema),
       },
     },
   };
@@ -124,23 +134,22 @@ ${sections}</main></body></html>`;
 }
 
 function sectionOf(name: NativeCall, route: NativeRoute): string {
-  const { method, summary, query = {}, request, reply, status } = route;
+  const { method, summary, query = {}, request, reply, status, otherwise = {} } = route;
   const parameters = Object.entries(query)
     .map(([one, meaning]) => `<dt>${escape(one)}</dt><dd>${escape(meaning)}</dd>`)
     .join("");
-  const shape = (
-    title: string,
-    what: z.ZodMiniType | "bytes" | undefined,
-    io: "input" | "output",
-  ) =>
+  const shape = (title: string, what: z.ZodMiniType | "bytes" | undefined): string =>
     what === undefined
       ? ""
       : what === "bytes"
         ? `<p>${title}: the object's bytes</p>`
-        : `<details><summary>${title}</summary><pre>${escape(JSON.stringify(schemaOf(what, io), undefined, 2))}</pre></details>`;
+        : `<details><summary>${title}</summary><pre>${escape(JSON.stringify(schemaOf(what), undefined, 2))}</pre></details>`;
+  const statuses = [String(status)].concat(
+    Object.entries(otherwise).map(([other, when]) => `${other} (${when})`),
+  );
   return `<section id="${name}"><h2>${escape(summary)}</h2>
-<p><code><span class="method">${method}</span> ${escape(templateOf(route))}</code> answers ${status}</p>
-${parameters === "" ? "" : `<dl>${parameters}</dl>`}${shape("Body", request, "input")}${shape("Answer", reply, "output")}
+<p><code><span class="method">${method}</span> ${escape(templateOf(route))}</code> answers ${escape(statuses.join(", "))}</p>
+${parameters === "" ? "" : `<dl>${parameters}</dl>`}${shape("Body", request)}${shape("Answer", reply)}
 </section>
 `;
 }

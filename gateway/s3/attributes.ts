@@ -9,6 +9,7 @@ import { S3Error } from "./errors.ts";
 import { formatHttpDate } from "./http-date.ts";
 import { checkVersion } from "./parameters.ts";
 import { type XmlContent, type XmlElement } from "./xml-write.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 const ATTRIBUTES = new Set(["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]);
 
@@ -79,7 +80,7 @@ function objectParts(
   ];
 }
 
-function wantedAttributes(headers: Headers): ReadonlySet<string> {
+function wantedAttributes(headers: RequestHeaders): ReadonlySet<string> {
   const names = (headers.get("x-amz-object-attributes") ?? "")
     .split(",")
     .map((name) => name.trim())
@@ -91,7 +92,7 @@ function wantedAttributes(headers: Headers): ReadonlySet<string> {
   });
 }
 
-function declaredNumber(headers: Headers, name: string, max: number): number | undefined {
+function declaredNumber(headers: RequestHeaders, name: string, max: number): number | undefined {
   const text = headers.get(name);
   if (text === null) return undefined;
   if (/^\d{1,6}$/u.test(text)) return Math.min(Number(text), max);

@@ -7,6 +7,7 @@ import { type Payload } from "../auth/payload.ts";
 import { type Call } from "./call.ts";
 import { algorithmNamed, algorithmOfHeader, declaredChecksum } from "./checksums.ts";
 import { S3Error } from "./errors.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 /** The plan of a call's body, with what verifies its chunks: the key goes sealed, only nodes can read it. */
 export function planBodyOf(call: Pick<Call, "headers" | "auth" | "platform" | "config">): BodyPlan {
@@ -27,13 +28,19 @@ export function planBodyOf(call: Pick<Call, "headers" | "auth" | "platform" | "c
  * InvalidRequest; no byte is read.
  * aws-chunked is known by the payload kind: not every client names it in Content-Encoding.
  */
-export function planBody(headers: Headers, payload: Payload): BodyPlan {
+export function planBody(headers: RequestHeaders, payload: Payload): BodyPlan {
   const chunked = payload.type === "streaming";
-  const declared = headers.get(chunked ? "x-amz-decoded-content-length" : "content-length");
+  const coding = headers.get("transfer-encoding");
+  if (coding !== null && coding.trim().toLowerCase() !== "chunked") {
+    // Its bytes would be stored as they are, still compressed.
+    const message = `The transfer coding "${coding}" is not supported`;
+    throw new S3Error("NotImplemented", message, { Header: "transfer-encoding" });
+  }
+  const declared = declaredLength(headers, chunked);
   if (declared !== null && !/^\d{1,15}$/u.test(declared)) {
     throw new S3Error("InvalidArgument", `The declared length "${declared}" is not a number`);
   }
-  if (declared === null && (chunked || !headers.has("transfer-encoding"))) {
+  if (declared === null && (chunked || coding === null)) {
     throw new S3Error("MissingContentLength");
   }
   const length = declared === null ? undefined : Number(declared);
@@ -52,7 +59,24 @@ export function planBody(headers: Headers, payload: Payload): BodyPlan {
   };
 }
 
-function checksumPlan(headers: Headers, payload: Payload): Pick<BodyPlan, "checksum" | "trailers"> {
+/** Of the decoded body. Throws InvalidRequest when two headers declare two lengths of a body that is not encoded. */
+function declaredLength(headers: RequestHeaders, chunked: boolean): string | null {
+  const decoded = headers.get("x-amz-decoded-content-length");
+  if (chunked) return decoded;
+  const sent = headers.get("content-length");
+  if (decoded !== null && sent !== null && decoded !== sent) {
+    throw new S3Error(
+      "InvalidRequest",
+      "The x-amz-decoded-content-length header needs an x-amz-content-sha256 that announces an aws-chunked body",
+    );
+  }
+  return sent ?? decoded;
+}
+
+function checksumPlan(
+  headers: RequestHeaders,
+  payload: Payload,
+): Pick<BodyPlan, "checksum" | "trailers"> {
   const declared = declaredChecksum(headers);
   const trailers = trailerNames(headers, payload);
   const announced = trailers?.length === 1 ? algorithmOfHeader(trailers[0]!) : undefined;
@@ -83,7 +107,7 @@ function checksumPlan(headers: Headers, payload: Payload): Pick<BodyPlan, "check
 }
 
 /** Lower-case names of trailers to come; undefined when none may come. */
-function trailerNames(headers: Headers, payload: Payload): readonly string[] | undefined {
+function trailerNames(headers: RequestHeaders, payload: Payload): readonly string[] | undefined {
   const header = headers.get("x-amz-trailer");
   const expected = payload.type === "streaming" && payload.trailer;
   if (!expected) {
@@ -110,7 +134,7 @@ function trailerNames(headers: Headers, payload: Payload): readonly string[] | u
 }
 
 /** Content-MD5 as 32 hex digits; undefined when it is not there. Throws InvalidDigest. */
-export function contentMd5(headers: Headers): string | undefined {
+export function contentMd5(headers: RequestHeaders): string | undefined {
   const text = headers.get("content-md5");
   if (text === null) return undefined;
   // 16 bytes are 22 base64 digits; the last one carries only two bits.

@@ -12,11 +12,12 @@ import { type FindCredential } from "../auth/keys.ts";
 import { NEEDED, isAllowed } from "../auth/permissions.ts";
 import { type Authenticated } from "../auth/sigv4.ts";
 import { type Platform } from "../platform.ts";
-import { type BucketCache } from "./bucket-cache.ts";
 import { S3Error } from "./errors.ts";
 import { sdkAttempt } from "./headers.ts";
 import { type Route } from "./operation.ts";
 import { type Target } from "./target.ts";
+import { type RecordCache } from "../record-cache.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 export interface GatewayConfig {
   readonly region: string;
@@ -33,9 +34,10 @@ export interface GatewayConfig {
 
 export interface CallParts {
   readonly context: Context;
+  readonly headers: RequestHeaders;
   readonly config: GatewayConfig;
   readonly platform: Platform;
-  readonly buckets: BucketCache;
+  readonly buckets: RecordCache<Bucket>;
   /** The nodes, nearest first; near the client or, with a point, near what decides about a key. */
   readonly serviceAt: (point: LogicalId | undefined) => NodeService;
   /** Who asks, for choosing what is near. */
@@ -73,11 +75,11 @@ export class Call {
   readonly auth: Authenticated;
   readonly responseId: string;
   readonly reportFault: (error: unknown) => void;
-  readonly headers: Headers;
+  readonly headers: RequestHeaders;
   readonly platform: Platform;
   readonly #serviceAt: CallParts["serviceAt"];
   readonly #context: Context;
-  readonly #buckets: BucketCache;
+  readonly #buckets: RecordCache<Bucket>;
   #body: ByteStream | undefined;
   #bodyTaken = false;
 
@@ -91,7 +93,7 @@ export class Call {
     this.auth = parts.auth;
     this.responseId = parts.responseId;
     this.reportFault = parts.reportFault;
-    this.headers = parts.context.req.raw.headers;
+    this.headers = parts.headers;
     this.platform = parts.platform;
     this.#context = parts.context;
     this.#buckets = parts.buckets;
@@ -147,17 +149,15 @@ export class Call {
     needed: Permission = where === this.route ? this.#needed() : "read",
   ): Promise<T> {
     const { bucket: name, key } = where;
-    const cached = this.#buckets.get(name, this.platform.wallMs());
-    const bucket = cached ?? (await this.#load(name));
+    const bucket = await this.#findBucket(name);
     this.#authorise(bucket, needed);
     const takenBefore = this.#bodyTaken;
     try {
       return await work(this.#place(bucket, key));
     } catch (error) {
       if (!(error instanceof RingstowError && error.code === "NoSuchBucket")) throw error;
-      this.#buckets.evict(bucket);
-      if (cached === undefined) throw error;
-      const fresh = await this.#load(name);
+      this.forgetBucket(bucket);
+      const fresh = await this.#findBucket(name);
       if (fresh.id === bucket.id) throw error;
       this.#authorise(fresh, needed);
       if (this.#bodyTaken && !takenBefore) {
@@ -174,11 +174,11 @@ export class Call {
   }
 
   rememberBucket(bucket: Bucket): void {
-    this.#buckets.set(bucket, this.platform.wallMs());
+    this.#buckets.set(bucket.name, bucket);
   }
 
   forgetBucket(bucket: Bucket): void {
-    this.#buckets.evict(bucket);
+    this.#buckets.evict(bucket.name, ({ id }) => id === bucket.id);
   }
 
   /** Keys lead to the node that most likely decides about them: one hop less for a write. */
@@ -189,10 +189,8 @@ export class Call {
     return { record, bucket, service };
   }
 
-  async #load(name: string): Promise<Bucket> {
-    const bucket = await this.service.getBucket({ name });
-    this.#buckets.set(bucket, this.platform.wallMs());
-    return bucket;
+  #findBucket(name: string): Bucket | Promise<Bucket> {
+    return this.#buckets.find(name, () => this.service.getBucket({ name }));
   }
 
   #authorise(bucket: Bucket, needed: Permission): void {

@@ -8,6 +8,7 @@ import {
 import { S3Error } from "./errors.ts";
 import { type XmlNode } from "./xml-read.ts";
 import { type XmlElement } from "./xml-write.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 /** S3's name of each algorithm, and how many bytes its values have. */
 const KINDS = {
@@ -46,7 +47,7 @@ export function algorithmOfHeader(header: string): ChecksumAlgorithm | undefined
  * @param composite a "-<parts>" may follow the value
  */
 export function declaredChecksum(
-  headers: Headers,
+  headers: RequestHeaders,
   composite = false,
 ): DeclaredChecksum | undefined {
   let found: DeclaredChecksum | undefined;
@@ -134,7 +135,7 @@ export function partChecksum(part: XmlNode): DeclaredChecksum | undefined {
 }
 
 /** What CreateMultipartUpload asks of checksums. Throws InvalidRequest for what S3 has not. */
-export function uploadChecksum(headers: Headers): UploadChecksum | undefined {
+export function uploadChecksum(headers: RequestHeaders): UploadChecksum | undefined {
   const name = headers.get(`${PREFIX}algorithm`);
   const type = checksumType(headers);
   if (name === null) {
@@ -165,7 +166,7 @@ export function uploadChecksum(headers: Headers): UploadChecksum | undefined {
 }
 
 /** x-amz-checksum-type; undefined when it is not there. Throws InvalidRequest. */
-export function checksumType(headers: Headers): UploadChecksum["type"] | undefined {
+export function checksumType(headers: RequestHeaders): UploadChecksum["type"] | undefined {
   switch (headers.get(`${PREFIX}type`)?.toUpperCase()) {
     case undefined:
       return undefined;

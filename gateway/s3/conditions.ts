@@ -4,6 +4,7 @@ import { type ReadConditions } from "../../shared/object-service.ts";
 import { type Precondition } from "../../shared/records.ts";
 import { S3Error } from "./errors.ts";
 import { parseHttpDate } from "./http-date.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 const ETAG = /\s*(?:(\*)|(?:W\/)?"([^"]*)"|([^\s",*]+))\s*(?:,|$)/uy;
 
@@ -27,7 +28,7 @@ export function parseEtags(header: string | null, name: string): readonly string
 }
 
 /** @param prefix "" for the object itself, "x-amz-copy-source-" for a copy's source */
-export function readConditions(headers: Headers, prefix = ""): ReadConditions {
+export function readConditions(headers: RequestHeaders, prefix = ""): ReadConditions {
   const date = (name: string): number | undefined => {
     const text = headers.get(prefix + name);
     // A date that cannot be read is ignored (RFC 9110 section 13.1.3).
@@ -42,7 +43,7 @@ export function readConditions(headers: Headers, prefix = ""): ReadConditions {
 }
 
 /** If-Match and If-None-Match of a write. */
-export function writePrecondition(headers: Headers): Precondition {
+export function writePrecondition(headers: RequestHeaders): Precondition {
   const ifMatch = parseEtags(headers.get("if-match"), "if-match");
   const ifNoneMatch = parseEtags(headers.get("if-none-match"), "if-none-match");
   return {

@@ -169,8 +169,16 @@ export function toS3Error(error: unknown): S3Error {
   }
   const code = S3_CODE_OF[error.code];
   if (code === "InternalError") return new S3Error(code);
-  const plain = error.message === ERRORS[error.code].meaning;
-  return new S3Error(code, plain ? undefined : error.message, fieldsOf(error.details));
+  return new S3Error(code, messageOf(error), fieldsOf(error.details));
+}
+
+/** undefined: the usual one of S3's code. */
+function messageOf({ code, message, details }: RingstowError): string | undefined {
+  if (message !== ERRORS[code].meaning) return message;
+  // S3 has one code for this and for Content-MD5.
+  if (code !== "ChecksumMismatch") return undefined;
+  const algorithm = details["algorithm"]?.toUpperCase() ?? "checksum";
+  return `The ${algorithm} you specified did not match the calculated checksum`;
 }
 
 /** Whether an error is a fault of ours that somebody should look at. */

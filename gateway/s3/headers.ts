@@ -1,10 +1,11 @@
 // Headers that S3 stores with an object, those it must not ignore, and those of every answer about an object.
-import { keyBytesMax, metadataBytesMax } from "../../shared/limits.ts";
+import { contentHeadersBytesMax, keyBytesMax, metadataBytesMax } from "../../shared/limits.ts";
 import { type ContentHeaders, type Described, type Entry } from "../../shared/records.ts";
 import { utf8Length } from "../../shared/utf8.ts";
 import { S3Error } from "./errors.ts";
 import { formatHttpDate } from "./http-date.ts";
 import { type Query } from "./target.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 const CONTENT_HEADERS = {
   contentType: "content-type",
@@ -24,8 +25,13 @@ const REFUSED =
 /** ACLs that say nothing more than the bucket's owner rules. */
 const HARMLESS_ACLS = new Set(["private", "bucket-owner-full-control", "bucket-owner-read"]);
 
+/** What a header line can carry: bytes as Latin-1 characters, no controls but the tab. */
+const HEADER_VALUE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/u;
+/** A header's name in lower case, behind `x-amz-meta-` (RFC 9110 section 5.6.2). */
+const METADATA_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]*$/u;
+
 /** Content headers and user metadata of a request. Metadata is Latin-1: the bytes that the client sent. */
-export function describedBy(headers: Headers): Described {
+export function describedBy(headers: RequestHeaders): Described {
   refuseUnsupported(headers);
   const found: Record<string, string> = {};
   for (const [field, name] of Object.entries(CONTENT_HEADERS)) {
@@ -33,20 +39,44 @@ export function describedBy(headers: Headers): Described {
     if (value !== null && name === "content-encoding") value = withoutAwsChunked(value);
     if (value !== null && value !== "") found[field] = value;
   }
-  const metadata: Record<string, string> = {};
-  let bytes = 0;
+  const metadata: [name: string, value: string][] = [];
   for (const [name, value] of headers) {
-    if (!name.startsWith(META)) continue;
-    metadata[name.slice(META.length)] = value;
-    bytes += name.length - META.length + value.length;
+    if (name.startsWith(META)) metadata.push([name.slice(META.length), value]);
   }
-  if (bytes > metadataBytesMax) {
-    throw new S3Error("MetadataTooLarge", undefined, {
-      Size: String(bytes),
-      MaxSizeAllowed: String(metadataBytesMax),
-    });
+  return checkedDescription(found, metadata);
+}
+
+/**
+ * What is stored with an object, when every answer about it can carry that. Throws InvalidArgument, MetadataTooLarge or
+ * RequestHeaderSectionTooLarge.
+ */
+export function checkedDescription(
+  headers: ContentHeaders,
+  metadata: readonly (readonly [name: string, value: string])[],
+): Described {
+  for (const [name, value] of [...Object.entries(headers), ...metadata]) {
+    if (value === undefined || HEADER_VALUE.test(value)) continue;
+    throw new S3Error("InvalidArgument", `No header can carry the value given for "${name}"`);
   }
-  return { headers: found, metadata };
+  for (const [name] of metadata) {
+    // A property of this name cannot be set: it would get lost.
+    if (METADATA_NAME.test(name) && name !== "__proto__") continue;
+    throw new S3Error("InvalidArgument", `Metadata cannot be called "${name}"`);
+  }
+  checkLength(metadata, metadataBytesMax, "MetadataTooLarge");
+  checkLength(Object.entries(headers), contentHeadersBytesMax, "RequestHeaderSectionTooLarge");
+  return { headers, metadata: Object.fromEntries(metadata) };
+}
+
+function checkLength(
+  lines: readonly (readonly [name: string, value: string | undefined])[],
+  max: number,
+  code: "MetadataTooLarge" | "RequestHeaderSectionTooLarge",
+): void {
+  let bytes = 0;
+  for (const [name, value] of lines) bytes += name.length + (value?.length ?? 0);
+  if (bytes <= max) return;
+  throw new S3Error(code, undefined, { Size: String(bytes), MaxSizeAllowed: String(max) });
 }
 
 /** "aws-chunked" names the transfer, not the content: it is taken out wherever it stands. */
@@ -59,7 +89,7 @@ export function withoutAwsChunked(encoding: string): string {
 }
 
 /** Throws for headers whose promise could not be kept. */
-export function refuseUnsupported(headers: Headers): void {
+export function refuseUnsupported(headers: RequestHeaders): void {
   for (const [name, value] of headers) {
     if (!name.startsWith("x-amz-")) continue;
     if (REFUSED.test(name) && value.toLowerCase() !== "false") {
@@ -75,7 +105,7 @@ export function refuseUnsupported(headers: Headers): void {
 }
 
 /** Which attempt of an SDK at one call this is, counted from 1: `amz-sdk-request: attempt=2; max=3`. */
-export function sdkAttempt(headers: Headers): number {
+export function sdkAttempt(headers: RequestHeaders): number {
   const match = /(?:^|;)\s*attempt=(\d{1,9})\s*(?:;|$)/u.exec(headers.get("amz-sdk-request") ?? "");
   return Math.max(1, Number(match?.[1] ?? 1));
 }

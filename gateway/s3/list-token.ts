@@ -1,6 +1,7 @@
 // The continuation token of ListObjectsV2: where the next page starts, authenticated together with the bucket and
 // the question, so that a client can neither forge one nor carry it to another listing.
-// Bytes: 16 of HMAC-SHA256, one flag, the last key in UTF-8; base64url.
+// A "1", which no command line takes for an option as it would a hyphen; then in base64url 16 bytes of HMAC-SHA256, one
+// flag, the last key in UTF-8.
 import { utf8Length } from "../../shared/utf8.ts";
 import { hmacSha256 } from "../auth/keys.ts";
 import { S3Error } from "./errors.ts";
@@ -18,6 +19,7 @@ export interface ListQuestion {
   readonly delimiter: string;
 }
 
+const START = "1";
 const MAC_BYTES = 16;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -34,7 +36,7 @@ export function writeListToken(
   bytes.set(macOf(secret, question, bytes.subarray(MAC_BYTES)));
   let binary = "";
   for (const byte of bytes) binary += String.fromCharCode(byte);
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return START + btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 /** Throws InvalidArgument for a token that this cluster did not give out for this question. */
@@ -43,8 +45,9 @@ export function readListToken(
   question: ListQuestion,
   token: string,
 ): ListPosition {
-  if (/^[A-Za-z0-9_-]+$/u.test(token) && token.length % 4 !== 1) {
-    const binary = atob(token.replaceAll("-", "+").replaceAll("_", "/"));
+  const digits = token.slice(START.length);
+  if (token.startsWith(START) && /^[A-Za-z0-9_-]+$/u.test(digits) && digits.length % 4 !== 1) {
+    const binary = atob(digits.replaceAll("-", "+").replaceAll("_", "/"));
     const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
     const mac = macOf(secret, question, bytes.subarray(MAC_BYTES));
     let difference = bytes.length > MAC_BYTES ? 0 : 1;

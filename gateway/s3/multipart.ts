@@ -26,6 +26,7 @@ import { readSmallBody } from "./small-body.ts";
 import { strictEncode } from "./target.ts";
 import { readXml } from "./xml-read.ts";
 import { type XmlContent, type XmlElement } from "./xml-write.ts";
+import { type RequestHeaders } from "../request-headers.ts";
 
 export interface ListedPart {
   readonly partNumber: number;
@@ -147,7 +148,7 @@ export async function completeMultipartUpload(call: Call): Promise<Response> {
   return slowXmlAnswer(call, "CompleteMultipartUploadResult", work);
 }
 
-function checkTypeOf(checksum: DeclaredChecksum | undefined, headers: Headers): void {
+function checkTypeOf(checksum: DeclaredChecksum | undefined, headers: RequestHeaders): void {
   const type = checksumType(headers);
   if (type !== "full" || !checksum?.value.includes("-")) return;
   throw new S3Error(
@@ -157,7 +158,7 @@ function checkTypeOf(checksum: DeclaredChecksum | undefined, headers: Headers): 
 }
 
 /** x-amz-mp-object-size. */
-function declaredSize(headers: Headers): number | undefined {
+function declaredSize(headers: RequestHeaders): number | undefined {
   const text = headers.get("x-amz-mp-object-size");
   if (text === null) return undefined;
   if (/^\d{1,15}$/u.test(text)) return Number(text);

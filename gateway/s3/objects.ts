@@ -1,9 +1,13 @@
 // GET, HEAD, PUT and DELETE of one object.
+import { HeldBody, wholeResponse } from "../../shared/body-stream.ts";
+import { RingstowError } from "../../shared/errors.ts";
 import { type GetResult } from "../../shared/object-service.ts";
+import { checkPrecondition } from "../../shared/precondition.ts";
+import { type Precondition } from "../../shared/records.ts";
 import { emptyAnswer } from "./answer.ts";
 import { planBodyOf } from "./body-plan.ts";
 import { aclAnswer } from "./buckets.ts";
-import { type Call } from "./call.ts";
+import { type Call, type Place } from "./call.ts";
 import { checksumHeaders } from "./checksums.ts";
 import { readConditions, writePrecondition } from "./conditions.ts";
 import { S3Error } from "./errors.ts";
@@ -62,8 +66,12 @@ function objectAnswer(call: Call, result: GetResult, headOnly: boolean): Respons
     headers.set("x-amz-mp-parts-count", String(result.partsCount));
   }
   if (showsChecksum(call, result)) checksumHeaders(entry.checksum, headers);
-  const body = headOnly ? null : call.platform.toResponseBody(result.body, to - from);
-  return new Response(body, { status: result.partial ? 206 : 200, headers });
+  const status = result.partial ? 206 : 200;
+  if (headOnly) return new Response(null, { status, headers });
+  const { body } = result;
+  if (body instanceof HeldBody && body.bytes.length === to - from)
+    return wholeResponse(body.bytes, { status, headers });
+  return new Response(call.platform.toResponseBody(body, to - from), { status, headers });
 }
 
 /** A checksum of the whole object says nothing about some of its bytes. */
@@ -79,8 +87,10 @@ export async function putObject(call: Call): Promise<Response> {
   const body = planBodyOf(call);
   const precondition = writePrecondition(call.headers);
   const requestId = call.requestId();
-  const result = await call.inBucket(({ bucket, service }) =>
-    service.put(
+  const result = await call.inBucket(async (place) => {
+    await lookFirst(call, place, precondition);
+    const { bucket, service } = place;
+    return service.put(
       {
         bucket,
         key,
@@ -91,12 +101,33 @@ export async function putObject(call: Call): Promise<Response> {
         again: call.again(),
       },
       call.body(),
-    ),
-  );
+    );
+  });
   const headers = call.newHeaders();
   headers.set("etag", `"${result.etag}"`);
   checksumHeaders(result.checksum, headers);
   return emptyAnswer(call, 200, headers);
+}
+
+/**
+ * For a client that waits for "100 Continue": refuses its body when its precondition fails by now. Not a request that was
+ * sent before, which may find its own object here: only the chain knows, and decides, who may write.
+ */
+async function lookFirst(
+  call: Call,
+  { bucket, service }: Place,
+  precondition: Precondition,
+): Promise<void> {
+  const conditional = precondition.ifMatch ?? precondition.ifNoneMatch;
+  if (!conditional || !call.headers.has("expect") || call.again()) return;
+  const { key } = call.route;
+  const present = await service
+    .get({ bucket, key, conditions: {}, headOnly: true })
+    .catch((error: unknown) => {
+      if (error instanceof RingstowError && error.code === "NoSuchKey") return undefined;
+      throw error;
+    });
+  checkPrecondition(present?.entry, precondition);
 }
 
 /** 204, also when there was nothing. */

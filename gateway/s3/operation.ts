@@ -169,17 +169,24 @@ function meets({ needs, reads }: Rule, query: Query): boolean {
 const OLD_SIGNATURE = ["AWSAccessKeyId", "Signature", "Expires"];
 
 /** What every operation may carry: the signature of a presigned URL, and the SDKs' name of the operation. */
-function isCommon(name: string): boolean {
+export function isCommon(name: string): boolean {
   return name === "x-id" || /^x-amz-/iu.test(name) || OLD_SIGNATURE.includes(name);
 }
 
+/** The bucket that a host names, as `<bucket>.<domain>`; undefined when the path does. */
+export function bucketOfHost(host: string, domain: string | undefined): string | undefined {
+  const hostname = host.replace(/:\d+$/u, "").toLowerCase();
+  if (domain === undefined || !hostname.endsWith(`.${domain}`)) return undefined;
+  return hostname.slice(0, -domain.length - 1);
+}
+
 /** bucket undefined: the service itself. key "": the bucket itself. */
-function splitPath(request: RouteRequest): { bucket: string | undefined; key: string } {
-  const { path, domain } = request;
-  const hostname = request.host.replace(/:\d+$/u, "").toLowerCase();
-  if (domain !== undefined && hostname.endsWith(`.${domain}`)) {
-    return { bucket: hostname.slice(0, -domain.length - 1), key: path.slice(1) };
-  }
+function splitPath({ path, host, domain }: RouteRequest): {
+  bucket: string | undefined;
+  key: string;
+} {
+  const named = bucketOfHost(host, domain);
+  if (named !== undefined) return { bucket: named, key: path.slice(1) };
   if (path === "/") return { bucket: undefined, key: "" };
   const slash = path.indexOf("/", 1);
   if (slash < 0) return { bucket: path.slice(1), key: "" };

@@ -28,7 +28,7 @@ export async function readSmallBody(
   const declared = checksum === "checked" ? declaredChecksum(call.headers) : undefined;
   const bytes = await collect(call);
   if (declared && base64Digest(declared.algorithm, bytes) !== declared.value) {
-    throw new RingstowError("ChecksumMismatch");
+    throw new RingstowError("ChecksumMismatch", undefined, { algorithm: declared.algorithm });
   }
   if (expectedMd5 !== undefined && toHex(md5(bytes)) !== expectedMd5) {
     throw new RingstowError("ContentDigestMismatch");

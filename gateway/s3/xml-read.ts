@@ -6,9 +6,10 @@ import { S3Error } from "./errors.ts";
 /** One element: its text, and its children in order. */
 export interface XmlNode {
   readonly text: string;
+  readonly hasElements: boolean;
   /** Children of that name; empty when there are none. */
   all(name: string): readonly XmlNode[];
-  /** Text of the only child of that name; undefined without one. Throws MalformedXML when there are several. */
+  /** Text of the only child of that name; undefined without one. Throws MalformedXML when there are several, or elements in it. */
   value(name: string): string | undefined;
 }
 
@@ -68,10 +69,12 @@ function node(raw: unknown): XmlNode {
       const text = typeof raw === "string" ? raw : children["#text"];
       return typeof text === "string" ? decodeReferences(text) : "";
     },
+    hasElements: Object.keys(children).some((name) => name !== "#text"),
     all,
     value: (name) => {
       const found = all(name);
       if (found.length > 1) throw malformed(`there may be only one <${name}>`);
+      if (found[0]?.hasElements) throw malformed(`<${name}> may only hold text`);
       return found[0]?.text;
     },
   };

@@ -1,10 +1,13 @@
 // Which nodes live: the member table as some node last told it. Asked of known members, then of the seeds; the last
-// one known is kept while nobody answers. Refreshed by use and not by a timer, which edge runtimes do not have.
+// one known is kept while nobody answers. Refreshed by use and not by a timer, which edge runtimes do not have. Who is
+// silent is waited for by nobody: the next one is asked, and a request goes on with the table that is known.
 import { RingstowError } from "../../shared/errors.ts";
 import {
   callReplyBytesMax,
   membersRefreshMs,
+  membersStaleMs,
   membersTimeoutMs,
+  recordWaitMs,
   upstreamAttemptsMax,
 } from "../../shared/limits.ts";
 import {
@@ -14,6 +17,7 @@ import {
   membersPath,
 } from "../../shared/object-protocol.ts";
 import { ANY_NODE, type RequestSigner } from "../../shared/peer-auth.ts";
+import { firstAnswer, inTime } from "../in-time.ts";
 import { type HttpCaller } from "./http-caller.ts";
 import { readJson } from "./reply.ts";
 
@@ -29,18 +33,25 @@ export class MemberDirectory {
   readonly #deps: DirectoryDeps;
   #table: MemberTable | undefined;
   #askedMs = Number.NEGATIVE_INFINITY;
+  /** When the table was asked for. */
+  #tableMs = Number.NEGATIVE_INFINITY;
   #turn = 0;
 
   constructor(deps: DirectoryDeps) {
     this.#deps = deps;
   }
 
-  /** The table; a stale one starts a refresh behind the request. Throws Unavailable when none was ever seen. */
+  /**
+   * The table; one that is not new starts a refresh behind the request, an old one before it. Throws Unavailable when none
+   * was ever seen.
+   */
   async table(): Promise<MemberTable> {
+    const nowMs = this.#deps.wallMs();
     if (!this.#table) await this.refresh();
-    else if (Math.abs(this.#deps.wallMs() - this.#askedMs) > membersRefreshMs) {
+    else if (Math.abs(nowMs - this.#askedMs) > membersRefreshMs) {
       // A failure leaves the last table in use; the next request after the refresh time tries again.
-      this.refresh().catch(() => undefined);
+      const refreshed = this.refresh().catch(() => undefined);
+      if (Math.abs(nowMs - this.#tableMs) > membersStaleMs) await inTime(recordWaitMs, refreshed);
     }
     if (!this.#table) throw new RingstowError("Unavailable", "Cannot find any node: none answers");
     return this.#table;
@@ -48,17 +59,14 @@ export class MemberDirectory {
 
   /** Asks until one answers. Throws Unavailable when nobody does. */
   async refresh(): Promise<void> {
-    this.#askedMs = this.#deps.wallMs();
-    let last: unknown;
-    for (const origin of this.#origins()) {
-      try {
-        this.#table = await this.#ask(origin);
-        return;
-      } catch (error) {
-        last = error;
-      }
+    const askedMs = this.#deps.wallMs();
+    this.#askedMs = askedMs;
+    try {
+      this.#table = await firstAnswer(this.#origins(), recordWaitMs, (origin) => this.#ask(origin));
+      this.#tableMs = askedMs;
+    } catch (error) {
+      throw new RingstowError("Unavailable", `Cannot read the member table: ${String(error)}`);
     }
-    throw new RingstowError("Unavailable", `Cannot read the member table: ${String(last)}`);
   }
 
   /** Some members, another one first each time, then the seeds. */

@@ -1,7 +1,9 @@
 // The nodes as one ObjectService a client: the nearest live node is called, then the next.
 // Invariants: what may be repeated is repeated with the same request id; an upload is never sent twice
 // unless all of it is held or none of it was taken; a download goes on only with the same version of the object.
-import { callReplyBytesMax } from "../../shared/limits.ts";
+import { HeldBody } from "../../shared/body-stream.ts";
+import { RingstowError } from "../../shared/errors.ts";
+import { argumentsHeaderBytesMax, callReplyBytesMax } from "../../shared/limits.ts";
 import {
   CONDITIONAL_WRITES,
   type GetHead,
@@ -18,12 +20,13 @@ import {
 } from "../../shared/object-service.ts";
 import { RequestSigner } from "../../shared/peer-auth.ts";
 import { type Upstream, type UpstreamClient } from "../platform.ts";
+import { clientService } from "./client-service.ts";
 import { holdBody } from "./held-body.ts";
 import { type HttpCaller } from "./http-caller.ts";
 import { MemberDirectory } from "./member-directory.ts";
 import { NodeCalls, replyOf } from "./node-calls.ts";
 import { NodeOrder } from "./node-order.ts";
-import { readHead, readJson } from "./reply.ts";
+import { before, readHead, readJson } from "./reply.ts";
 import { type Download, ResumedBody, watched } from "./resumed-body.ts";
 
 export interface UpstreamConfig {
@@ -38,17 +41,23 @@ export interface UpstreamConfig {
   readonly session: string;
 }
 
-const EMPTY: ByteStream = {
-  [Symbol.asyncIterator]: () => ({
-    next: () => Promise.resolve({ done: true, value: undefined }),
-  }),
-};
+const EMPTY = new HeldBody(new Uint8Array(0));
+
+interface UploadRequest {
+  readonly body: BodyPlan;
+}
 
 export class NearestUpstream implements Upstream {
   readonly #caller: HttpCaller;
   readonly #directory: MemberDirectory;
   readonly #order: NodeOrder;
   readonly #calls: NodeCalls;
+  readonly #Service = clientService({
+    json: (client, method, request) => this.#json(client, method, request),
+    upload: (client, method, request, body) =>
+      this.#upload(client, method, request as UploadRequest, body),
+    get: (client, request) => this.#get(client, request),
+  });
 
   constructor(config: UpstreamConfig) {
     const signer = new RequestSigner(config.gatewaySecret, config.session, config.wallMs);
@@ -74,17 +83,7 @@ export class NearestUpstream implements Upstream {
   }
 
   service(client: UpstreamClient): NodeService {
-    const upload = (method: "put" | "putPart") => (request: { body: BodyPlan }, body: ByteStream) =>
-      this.#upload(client, method, request, body);
-    const methods: Partial<Record<ObjectMethod, unknown>> = {
-      put: upload("put"),
-      putPart: upload("putPart"),
-      get: (request: GetRequest) => this.#get(client, request),
-    };
-    for (const method of JSON_METHODS)
-      methods[method] = (request: unknown) => this.#json(client, method, request);
-    // The table has every method of the service, with its shapes; the compiler cannot follow the pairing.
-    return methods as unknown as NodeService;
+    return new this.#Service(client);
   }
 
   async #json(client: UpstreamClient, method: ObjectMethod, request: unknown): Promise<unknown> {
@@ -92,7 +91,7 @@ export class NearestUpstream implements Upstream {
     const value = await this.#calls.call({
       client,
       method,
-      args: argumentsOf(method, request, argsInBody ? JSON.stringify : toAsciiJson),
+      args: argumentsOf(method, request, argsInBody ? JSON.stringify : headerText),
       argsInBody,
       mayRepeat: () => true,
       read: async (reply) => replyOf(method, await readJson(reply, callReplyBytesMax)),
@@ -102,8 +101,8 @@ export class NearestUpstream implements Upstream {
 
   async #upload(
     client: UpstreamClient,
-    method: "put" | "putPart",
-    request: { readonly body: BodyPlan },
+    method: ObjectMethod,
+    request: UploadRequest,
     body: ByteStream,
   ): Promise<unknown> {
     const { encoding, length } = request.body;
@@ -112,7 +111,7 @@ export class NearestUpstream implements Upstream {
       return await this.#calls.call({
         client,
         method,
-        args: argumentsOf(method, request, toAsciiJson),
+        args: argumentsOf(method, request, headerText),
         argsInBody: false,
         body: () => source.body(),
         mayRepeat: () => source.fresh(),
@@ -125,10 +124,11 @@ export class NearestUpstream implements Upstream {
   }
 
   async #get(client: UpstreamClient, request: GetRequest): Promise<GetResult> {
-    const { head, bytes } = await this.#open(client, request);
+    const { head, bytes, held } = await this.#open(client, request);
     if (head.type === "notModified") return head;
     const result = { ...head, partsCount: head.partsCount };
     if (request.headOnly) return { ...result, body: EMPTY };
+    if (held) return { ...result, body: new HeldBody(held) };
     const { bucket, key } = request;
     const conditions = { ifMatch: [head.entry.etag] };
     const body = new ResumedBody(head, bytes, (from, to) =>
@@ -142,20 +142,29 @@ export class NearestUpstream implements Upstream {
     return this.#calls.call({
       client,
       method: "get",
-      args: argumentsOf("get", request, toAsciiJson),
+      args: argumentsOf("get", request, headerText),
       argsInBody: false,
       mayRepeat: () => true,
       read: async (reply, member) => {
-        const { head, bytes } = await readHead(reply);
+        const { head, first, rest } = await readHead(reply);
         const end = this.#order.begin(member.id);
-        const download = watched(bytes, (broken) => {
+        const download = watched(before(first, rest), (broken) => {
           end();
           if (broken) this.#order.failed(member.id);
         });
         try {
           const parsed = replyOf("get", head) as GetHead;
-          if (parsed.type === "notModified" || request.headOnly) await download.next();
-          return { head: parsed, bytes: download };
+          const bodyBytes =
+            parsed.type === "notModified" || request.headOnly ? 0 : parsed.to - parsed.from;
+          if (first.length < bodyBytes) return { head: parsed, bytes: download };
+          // All is here but the reply's end, which frees the connection.
+          if (first.length > 0) await download.next();
+          const ending = await download.next();
+          if (first.length > bodyBytes || !ending.done) {
+            throw new RingstowError("Internal", "A node sent more than it promised");
+          }
+          const bytes = new HeldBody(first)[Symbol.asyncIterator]();
+          return { head: parsed, bytes, held: first };
         } catch (error) {
           await download.return?.();
           throw error;
@@ -164,10 +173,6 @@ export class NearestUpstream implements Upstream {
     });
   }
 }
-
-const JSON_METHODS = (Object.keys(OBJECT_CALLS) as ObjectMethod[]).filter(
-  (method) => OBJECT_CALLS[method].kind === "read" || OBJECT_CALLS[method].kind === "write",
-);
 
 /** A request's arguments for the first node and, said to be sent again where that matters, for the next ones. */
 function argumentsOf(
@@ -178,4 +183,14 @@ function argumentsOf(
   const first = encode(request);
   if (!CONDITIONAL_WRITES.has(method)) return () => first;
   return (again) => (again ? encode({ ...(request as object), again }) : first);
+}
+
+/** Arguments for a header. Throws InvalidRequest when what the client gave makes them too long for one. */
+function headerText(request: unknown): string {
+  const text = toAsciiJson(request);
+  if (text.length <= argumentsHeaderBytesMax) return text;
+  throw new RingstowError(
+    "InvalidRequest",
+    `Cannot pass the request on: its headers and parameters make ${text.length} bytes, more than ${argumentsHeaderBytesMax}`,
+  );
 }

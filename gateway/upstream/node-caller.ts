@@ -1,6 +1,9 @@
 // The carrier on Node: undici pools, one a node. Bodies go through without web streams. Only serve.ts and other
 // Node entries import this file.
-import { type Dispatcher, Pool } from "undici";
+import { type Socket } from "node:net";
+import { type Dispatcher, Pool, buildConnector } from "undici";
+import { freeChunk, giveChunk } from "../../shared/chunk-memory.ts";
+import { GatheredChunks } from "../../shared/gathered-chunks.ts";
 import {
   bodyIdleTimeoutMs,
   callHeaderBytesMax,
@@ -13,10 +16,27 @@ import { type HttpCall, HttpCallError, type HttpCaller, type HttpReply } from ".
 
 // Below the server's: the client closes idle connections first.
 const idleConnectionMs = 20_000;
+/** A reply up to this size comes in one or two pieces of the socket. */
+const gatheredBytesMin = 64 * 1024;
+
+const connectSocket = buildConnector({ timeout: connectTimeoutMs });
+/** Sockets that give the chunks of a request's body back when they have left: undici does not tell. */
+const connect: buildConnector.connector = (options, callback) =>
+  connectSocket(options, (...result) => {
+    const [, socket] = result;
+    if (socket) givingBack(socket);
+    callback(...result);
+  });
 
 export class NodeCaller implements HttpCaller {
   readonly #pools = new Map<string, Pool>();
+  readonly #from: string | undefined;
   #closed = false;
+
+  /** @param from own address to call from; undefined: the system chooses */
+  constructor(from?: string) {
+    this.#from = from;
+  }
 
   call(call: HttpCall): Promise<HttpReply> {
     const body = new SentBody(call.body);
@@ -55,7 +75,8 @@ export class NodeCaller implements HttpCaller {
     const pool = new Pool(origin, {
       connections: null,
       pipelining: 1,
-      connect: { timeout: connectTimeoutMs },
+      connect,
+      ...(this.#from === undefined ? {} : { localAddress: this.#from }),
       keepAliveTimeout: idleConnectionMs,
       keepAliveMaxTimeout: idleConnectionMs, // else the server's Keep-Alive header would stretch it
       maxHeaderSize: callHeaderBytesMax,
@@ -132,6 +153,11 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array>,
   #headed = false;
   readonly #chunks: Uint8Array[] = [];
   #heldBytes = 0;
+  /** Of a large reply: then `#chunks` stays empty. */
+  #gathered: GatheredChunks | undefined;
+  /** Declared and not come yet. */
+  #leftBytes = 0;
+  #handingOn: NodeJS.Immediate | undefined;
   #ended = false;
   #failure: HttpCallError | undefined;
   #waiter: Waiter | undefined;
@@ -155,6 +181,8 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array>,
   ): void {
     if (status < 200) return;
     this.#headed = true;
+    this.#leftBytes = Number(headers["content-length"] ?? 0);
+    if (this.#leftBytes > gatheredBytesMin) this.#gathered = new GatheredChunks();
     const header = (name: string): string | undefined => {
       const value = headers[name];
       return Array.isArray(value) ? value.join(", ") : value;
@@ -163,6 +191,7 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array>,
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    if (this.#gathered) return this.#gather(controller, chunk, this.#gathered);
     const waiter = this.#waiter;
     if (waiter) {
       this.#waiter = undefined;
@@ -174,10 +203,40 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array>,
     if (this.#heldBytes >= streamWindowBytes) controller.pause();
   }
 
+  #gather(
+    controller: Dispatcher.DispatchController,
+    piece: Uint8Array,
+    chunks: GatheredChunks,
+  ): void {
+    chunks.add(piece);
+    this.#leftBytes -= piece.length;
+    const full = this.#waiter && chunks.takeFull();
+    if (full) this.#settle({ done: false, value: full });
+    else if (this.#waiter) this.#handOnSoon();
+    if (chunks.bytes >= streamWindowBytes) controller.pause();
+    // Of what undici read with the piece it may still need the rest when it pauses, and at the end.
+    else if (this.#leftBytes > 0) freeChunk(piece);
+  }
+
+  /** Answers who waits, after what the socket has ready has come. */
+  #handOnSoon(): void {
+    this.#handingOn ??= setImmediate(() => {
+      this.#handingOn = undefined;
+      const chunk = this.#waiter && this.#gathered?.take();
+      if (chunk) this.#settle({ done: false, value: chunk });
+    });
+  }
+
+  #settle(step: IteratorResult<Uint8Array>): void {
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    waiter?.resolve(step);
+  }
+
   onResponseEnd(): void {
     this.#ended = true;
-    this.#waiter?.resolve({ done: true, value: undefined });
-    this.#waiter = undefined;
+    const chunk = this.#waiter && this.#gathered?.take();
+    this.#settle(chunk ? { done: false, value: chunk } : { done: true, value: undefined });
   }
 
   onResponseError(_controller: unknown, error: Error): void {
@@ -196,22 +255,26 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array>,
   }
 
   next(): Promise<IteratorResult<Uint8Array>> {
-    const value = this.#chunks.shift();
+    const value =
+      this.#chunks.shift() ?? (this.#ended ? this.#gathered?.take() : this.#gathered?.takeFull());
     if (value) {
-      this.#heldBytes -= value.length;
-      if (this.#controller?.paused && this.#heldBytes < streamWindowBytes / 2)
-        this.#controller.resume();
+      if (!this.#gathered) this.#heldBytes -= value.length;
+      const heldBytes = this.#gathered?.bytes ?? this.#heldBytes;
+      if (this.#controller?.paused && heldBytes < streamWindowBytes / 2) this.#controller.resume();
       return Promise.resolve({ done: false, value });
     }
     if (this.#failure) return Promise.reject(this.#failure);
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject };
+      if (this.#gathered && this.#gathered.bytes > 0) this.#handOnSoon();
     });
   }
 
   return(): Promise<IteratorResult<Uint8Array>> {
     this.#chunks.length = 0;
+    this.#gathered = undefined;
+    clearImmediate(this.#handingOn);
     if (!this.#ended) {
       this.#ended = true;
       this.#waiter?.resolve({ done: true, value: undefined });
@@ -220,4 +283,15 @@ class Exchange implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array>,
     }
     return Promise.resolve({ done: true, value: undefined });
   }
+}
+
+/** The chunk must be the body's own: undici writes each once, and keeps none. */
+function givingBack(socket: Socket): void {
+  const write = socket.write.bind(socket) as (...all: unknown[]) => boolean;
+  socket.write = (chunk: Uint8Array | string, ...rest: unknown[]): boolean =>
+    typeof chunk === "string" || rest.length > 0
+      ? write(chunk, ...rest)
+      : write(chunk, (error: Error | null | undefined) => {
+          if (!error) giveChunk(chunk);
+        });
 }

@@ -1,5 +1,6 @@
 // In which order a request asks the nodes: nearest to the client first; among equals the owner of the request's
-// point, then the one with the fewest requests of this gateway under way; nodes that failed lately last.
+// point, then the one with the fewest requests of this gateway under way; nodes that failed lately last. A node that
+// failed is not tried by a request before it gave a sign of life.
 import { type NodeId } from "../../shared/ids.ts";
 import { avoidMaxMs, avoidMinMs, clientOrdersMax } from "../../shared/limits.ts";
 import { type Candidate, nearest } from "../../shared/nearest.ts";
@@ -11,8 +12,12 @@ import { type UpstreamClient } from "../platform.ts";
 interface NodeState {
   underWay: number;
   failures: number;
-  /** Asked last until then; afterwards one request tries it. */
+  /** Asked last until then, and after a failure until it has given a sign of life; then one request tries it. */
   avoidUntilMs: number;
+  /** Gave one since it failed. */
+  lives: boolean;
+  /** When it answered anything. */
+  heardMs: number;
 }
 
 export class NodeOrder {
@@ -21,6 +26,8 @@ export class NodeOrder {
   /** Groups of equally near members by client, of one table. */
   readonly #groups = new Map<string, readonly (readonly MemberView[])[]>();
   #table: MemberTable | undefined;
+  /** Of its members, rising. */
+  #ids: readonly NodeId[] = [];
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -29,14 +36,16 @@ export class NodeOrder {
   /** All members, the one to ask first in front. */
   candidates(table: MemberTable, client: UpstreamClient): MemberView[] {
     this.#follow(table);
-    const owner = ownerOf(table, client);
+    const owner = this.#ownerOf(table, client);
     const now = this.#nowMs();
     const good: MemberView[] = [];
     const avoided: MemberView[] = [];
     for (const group of this.#groupsFor(table, client)) {
       const ranked = group.length === 1 ? group : group.toSorted((a, b) => this.#rank(a, b, owner));
-      for (const member of ranked)
-        (this.#state(member.id).avoidUntilMs > now ? avoided : good).push(member);
+      for (const member of ranked) {
+        const { avoidUntilMs, failures, lives } = this.#state(member.id);
+        (avoidUntilMs > now || (failures > 0 && !lives) ? avoided : good).push(member);
+      }
     }
     return [...good, ...avoided];
   }
@@ -46,22 +55,50 @@ export class NodeOrder {
     const state = this.#state(id);
     state.underWay++;
     // A node on probation gets one request to try it; others avoid it until that one ends.
-    if (state.failures > 0) state.avoidUntilMs = this.#nowMs() + backoffMs(state.failures);
+    if (state.failures > 0) this.#avoid(state);
     return () => {
       state.underWay--;
     };
   }
 
   succeeded(id: NodeId): void {
-    const state = this.#state(id);
-    state.failures = 0;
-    state.avoidUntilMs = 0;
+    this.livesOn(id);
+    this.#state(id).failures = 0;
   }
 
   failed(id: NodeId): void {
     const state = this.#state(id);
     state.failures++;
+    this.#avoid(state);
+  }
+
+  /** Whether a node that failed should be asked for a sign of life. */
+  mayBeBack(id: NodeId): boolean {
+    const { failures, lives, avoidUntilMs } = this.#state(id);
+    return failures > 0 && !lives && avoidUntilMs <= this.#nowMs();
+  }
+
+  wasHeardSince(id: NodeId, sinceMs: number): boolean {
+    return this.#state(id).heardMs >= sinceMs;
+  }
+
+  /** A node is asked for a sign of life: until it gives one it is asked last. */
+  doubted(id: NodeId): void {
+    const state = this.#state(id);
+    state.avoidUntilMs = Math.max(state.avoidUntilMs, this.#nowMs() + avoidMinMs);
+  }
+
+  /** A node gave a sign of life. */
+  livesOn(id: NodeId): void {
+    const state = this.#state(id);
+    state.heardMs = this.#nowMs();
+    state.avoidUntilMs = 0;
+    state.lives = true;
+  }
+
+  #avoid(state: NodeState): void {
     state.avoidUntilMs = this.#nowMs() + backoffMs(state.failures);
+    state.lives = false;
   }
 
   #rank(a: MemberView, b: MemberView, owner: NodeId | undefined): number {
@@ -70,10 +107,18 @@ export class NodeOrder {
     return this.#state(a.id).underWay - this.#state(b.id).underWay;
   }
 
+  /** The first live node at or after the anchor of the point's slice: most likely its leader. */
+  #ownerOf({ sliceBits }: MemberTable, { point }: UpstreamClient): NodeId | undefined {
+    if (point === undefined) return undefined;
+    const anchor = anchorOf(sliceOfId(point, sliceBits), sliceBits);
+    return this.#ids[successorIndex(this.#ids, anchor)];
+  }
+
   #state(id: NodeId): NodeState {
     let state = this.#nodes.get(id);
     if (!state) {
-      state = { underWay: 0, failures: 0, avoidUntilMs: 0 };
+      const heardMs = Number.NEGATIVE_INFINITY;
+      state = { underWay: 0, failures: 0, avoidUntilMs: 0, lives: true, heardMs };
       this.#nodes.set(id, state);
     }
     return state;
@@ -83,7 +128,8 @@ export class NodeOrder {
     if (this.#table === table) return;
     this.#table = table;
     this.#groups.clear();
-    const present = new Set<NodeId>(table.members.map(({ id }) => id));
+    this.#ids = table.members.map(({ id }) => id);
+    const present = new Set<NodeId>(this.#ids);
     for (const [id, state] of this.#nodes)
       if (!present.has(id) && state.underWay === 0) this.#nodes.delete(id);
   }
@@ -104,14 +150,6 @@ export class NodeOrder {
 
 function backoffMs(failures: number): number {
   return Math.min(avoidMaxMs, avoidMinMs * 2 ** Math.min(failures - 1, 10));
-}
-
-/** The first live node at or after the anchor of the point's slice: most likely its leader. */
-function ownerOf(table: MemberTable, client: UpstreamClient): NodeId | undefined {
-  if (client.point === undefined) return undefined;
-  const anchor = anchorOf(sliceOfId(client.point, table.sliceBits), table.sliceBits);
-  const ids = table.members.map(({ id }) => id);
-  return ids[successorIndex(ids, anchor)];
 }
 
 interface Ranked extends Candidate {

@@ -1,4 +1,5 @@
 // Replies of nodes: JSON as a whole, and the JSON head in front of a download's bytes.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { collect } from "../../shared/body-stream.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { callReplyBytesMax } from "../../shared/limits.ts";
@@ -22,30 +23,33 @@ function parse(bytes: Uint8Array): unknown {
   }
 }
 
-/** Reads the head; what is left of the reply comes from `bytes`. Stops the reply when the head is unreadable. */
-export async function readHead(
-  reply: HttpReply,
-): Promise<{ head: unknown; bytes: AsyncIterator<Uint8Array> }> {
-  const inner = reply.body[Symbol.asyncIterator]();
+export interface HeadedReply {
+  readonly head: unknown;
+  /** Bytes behind the head that are here already. */
+  readonly first: Uint8Array;
+  /** What follows `first`. */
+  readonly rest: AsyncIterator<Uint8Array>;
+}
+
+/** Reads the head. Stops the reply when it is unreadable. */
+export async function readHead(reply: HttpReply): Promise<HeadedReply> {
+  const rest = reply.body[Symbol.asyncIterator]();
   const wanted = Number(reply.header(headBytesHeader) ?? Number.NaN);
-  let held = new Uint8Array(0);
+  let held: Uint8Array = new Uint8Array(0);
   try {
     if (!(wanted > 0 && wanted <= callReplyBytesMax))
       throw new RingstowError("Internal", "Cannot read a node's reply: it has no head");
     while (held.length < wanted) {
-      const step = await inner.next();
+      const step = await rest.next();
       if (step.done) throw new RingstowError("Internal", "Cannot read a node's reply: it is short");
       held = held.length === 0 ? new Uint8Array(step.value) : joined(held, step.value);
+      giveChunk(step.value);
     }
   } catch (error) {
-    await inner.return?.();
+    await rest.return?.();
     throw error;
   }
-  const rest = held.subarray(wanted);
-  return {
-    head: parse(held.subarray(0, wanted)),
-    bytes: rest.length > 0 ? before(rest, inner) : inner,
-  };
+  return { head: parse(held.subarray(0, wanted)), first: held.subarray(wanted), rest };
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -55,8 +59,12 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-function before(first: Uint8Array, inner: AsyncIterator<Uint8Array>): AsyncIterator<Uint8Array> {
-  let waiting: Uint8Array | undefined = first;
+/** `first`, then what `inner` gives. */
+export function before(
+  first: Uint8Array,
+  inner: AsyncIterator<Uint8Array>,
+): AsyncIterator<Uint8Array> {
+  let waiting = first.length > 0 ? first : undefined;
   return {
     next() {
       if (!waiting) return inner.next();
@@ -65,6 +73,7 @@ function before(first: Uint8Array, inner: AsyncIterator<Uint8Array>): AsyncItera
       return Promise.resolve({ done: false, value });
     },
     async return() {
+      waiting = undefined;
       await inner.return?.();
       return { done: true, value: undefined };
     },

@@ -8,6 +8,8 @@ import { type ByteStream } from "../../shared/object-service.ts";
 export interface Download {
   readonly head: GetHead;
   readonly bytes: AsyncIterator<Uint8Array>;
+  /** All of `bytes`, when they are here already. */
+  readonly held?: Uint8Array | undefined;
 }
 
 type ObjectHead = Extract<GetHead, { type: "object" }>;

@@ -19,6 +19,10 @@ const nodeFileSchema = z.object({
   incarnation: z.int(),
   /** Set after the first start: from then on the registers must be there. */
   started: z.boolean(),
+  /** What a node that genesis does not name advertises, unless its flags say otherwise. */
+  url: z.optional(z.string()),
+  peerAddress: z.optional(z.string()),
+  zone: z.optional(z.string()),
 });
 export type NodeFile = z.infer<typeof nodeFileSchema>;
 
@@ -91,6 +95,22 @@ export async function writeDevKey(folder: string, key: OpenedKey): Promise<void>
 
 export async function writeNodeFile(folder: string, file: NodeFile): Promise<void> {
   await writeDurably(join(folder, "node.json"), `${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+/**
+ * Base URLs to begin with when a folder's cluster is to be asked something: its own node's, if it is a node's, and those
+ * of genesis, which may have left since.
+ */
+export async function readNodeUrls(folder: string): Promise<string[]> {
+  const genesis = await readGenesis(folder);
+  const own = (await hasNodeFile(folder)) ? (await readNodeFile(folder)).url : undefined;
+  const urls = genesis.nodes.map(({ url }) => url);
+  return own === undefined ? urls : [own, ...urls];
+}
+
+/** Whether a data folder is a node's. */
+export async function hasNodeFile(folder: string): Promise<boolean> {
+  return (await readIfThere(join(folder, "node.json"))) !== undefined;
 }
 
 export async function readNodeFile(folder: string): Promise<NodeFile> {

@@ -2,7 +2,7 @@
 import { createNodeUpstream } from "../../gateway/serve.ts";
 import { type NodeService } from "../../shared/object-protocol.ts";
 import { type ClusterSecrets, deriveSecrets } from "../../shared/peer-auth.ts";
-import { readGenesis, readSecret } from "./cluster-files.ts";
+import { readNodeUrls, readSecret } from "./cluster-files.ts";
 
 export interface Cluster {
   readonly service: NodeService;
@@ -14,10 +14,9 @@ export async function withCluster<T>(
   data: string,
   work: (cluster: Cluster) => Promise<T>,
 ): Promise<T> {
-  const genesis = await readGenesis(data);
   const secrets = deriveSecrets(await readSecret(data));
   const upstream = createNodeUpstream({
-    seeds: genesis.nodes.map(({ url }) => url),
+    seeds: await readNodeUrls(data),
     gatewaySecret: secrets.gateway,
   });
   await upstream.start();

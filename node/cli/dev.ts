@@ -24,6 +24,9 @@ export interface DevOptions {
   readonly nodes: number | undefined;
   /** The gateway's port, else the one of the last start; a new cluster's nodes take the ports above it. */
   readonly port: number | undefined;
+  /** Seconds for which a new node is alive before it gets its share, and for which a dead one keeps its. */
+  readonly joinAfter?: number | undefined;
+  readonly repairAfter?: number | undefined;
 }
 
 export const BUCKET = "demo";
@@ -77,6 +80,9 @@ export async function runDev(options: DevOptions): Promise<void> {
   try {
     for (const { id, folder } of folders) {
       const args = ["node", "--data", folder];
+      const { joinAfter, repairAfter } = options;
+      if (joinAfter !== undefined) args.push("--join-after", String(joinAfter));
+      if (repairAfter !== undefined) args.push("--repair-after", String(repairAfter));
       start(`node ${id.slice(0, 8)}`, args, `npm run ringstow -- ${args.join(" ")}`);
     }
     await Promise.all(children.map(({ ready }) => ready));

@@ -3,8 +3,6 @@ import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import { listKeysMax } from "../../shared/limits.ts";
 import { type AccessKey, type Bucket } from "../../shared/records.ts";
-import { isBucketName } from "../../gateway/s3/bucket-name.ts";
-import { CliError } from "./cli-error.ts";
 import { type Cluster, withCluster } from "./cluster-service.ts";
 import {
   type GrantOptions,
@@ -15,6 +13,7 @@ import {
   listKeys,
   newKeyPair,
   parseEnd,
+  requireBucketName,
   requireKeyId,
 } from "./keys.ts";
 import { newRequestId } from "./new-request-id.ts";
@@ -181,13 +180,6 @@ export function bucketCommand(): Command {
     else print(`Deleted ${name}\n`);
   });
   return bucket;
-}
-
-function requireBucketName(name: string): void {
-  if (isBucketName(name)) return;
-  throw new CliError(
-    `Cannot make the bucket "${name}": a name has 3 to 63 lower-case letters, digits, dots and hyphens`,
-  );
 }
 
 async function listBuckets({ service }: Cluster): Promise<Bucket[]> {

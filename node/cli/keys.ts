@@ -1,5 +1,7 @@
 // `ringstow key ...`: access keys are made, listed, limited and deleted by whoever has the cluster's secret.
 import { randomBytes } from "node:crypto";
+import { customAlphabet } from "nanoid";
+import { isBucketName } from "../../gateway/s3/bucket-name.ts";
 import { accessKeyIdPattern, sealedFor } from "../../shared/key-service.ts";
 import { listKeysMax } from "../../shared/limits.ts";
 import { type AccessKey, type Grants, type Permission } from "../../shared/records.ts";
@@ -22,18 +24,22 @@ export interface OpenedKey {
   readonly secretAccessKey: string;
 }
 
+const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/** 238 bits. No hyphen or slash: secrets stand on command lines, in URLs and in files of settings. */
+const newSecret = customAlphabet(alphanumeric, 40);
+
 export function newKeyPair(): OpenedKey {
   return {
     accessKeyId: `RS${randomBytes(9).toString("hex").toUpperCase()}`,
-    secretAccessKey: randomBytes(30).toString("base64url"),
+    secretAccessKey: newSecret(),
   };
 }
 
-/** A bucket that is named for two permissions gets the stronger one. */
+/** A bucket that is named for two permissions gets the stronger one. Throws CliError for what can be no bucket. */
 export function grantsOf(options: GrantOptions): Grants {
   const buckets: Record<string, Permission> = {};
   for (const permission of ["read", "write", "owner"] as const) {
-    for (const bucket of options[permission]) buckets[bucket] = permission;
+    for (const bucket of options[permission]) buckets[requireBucketName(bucket)] = permission;
   }
   return { all: options.all, buckets, createBuckets: options.createBuckets === true };
 }
@@ -81,6 +87,14 @@ export function parseEnd(text: string, nowMs: number): number | null {
     );
   }
   return endMs;
+}
+
+/** Throws CliError for what can be no bucket's name. */
+export function requireBucketName(name: string): string {
+  if (isBucketName(name)) return name;
+  throw new CliError(
+    `Cannot use the bucket name "${name}": a name has 3 to 63 lower-case letters, digits, dots and hyphens`,
+  );
 }
 
 /** Throws CliError for what can be no key's id. */

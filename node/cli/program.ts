@@ -1,13 +1,18 @@
 // The commands of `ringstow`, their flags and what they run.
+import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { deriveSecrets } from "../../shared/peer-auth.ts";
+import { useSha256 } from "../../shared/sha256.ts";
+import { nodeSha256 } from "../runtime/node-sha256.ts";
 import { stopOnSignals, tellReady } from "./child.ts";
 import { CliError, explain } from "./cli-error.ts";
-import { readGenesis, readSecret } from "./cluster-files.ts";
+import { readNodeUrls, readSecret } from "./cluster-files.ts";
+import { formatProgress, parseCopies, setCopies } from "./copies.ts";
 import { runDev } from "./dev.ts";
 import { bucketCommand, keyCommand } from "./key-commands.ts";
 import { initCluster, nodeFolder } from "./init.ts";
+import { leaveCluster, recoverCluster } from "./leave.ts";
 import { REGION_DEFAULT, runGateway } from "./run-gateway.ts";
 import { runNode } from "./run-node.ts";
 import { clusterStatus, formatStatus } from "./status.ts";
@@ -23,6 +28,25 @@ function whole(least: number, most: number): (text: string) => number {
 }
 
 const port = whole(1, 65_535);
+const seconds = whole(1, 7 * 24 * 3600);
+const repairAfter = (): Option =>
+  new Option(
+    "--repair-after <SECONDS>",
+    "make new copies of what a node held that is dead for so long (default 60)",
+  ).argParser(seconds);
+const joinAfter = (): Option =>
+  new Option(
+    "--join-after <SECONDS>",
+    "give a new node its share once it is alive for so long (default 60)",
+  ).argParser(seconds);
+const inMs = (value: number | undefined): number | undefined =>
+  value === undefined ? undefined : value * 1_000;
+
+function ip(text: string): string {
+  if (isIP(text) === 0) throw new InvalidArgumentError("It must be an IP address of this machine.");
+  return text;
+}
+
 const program = new Command("ringstow")
   .description("Self-hosted, peer-to-peer object store that speaks S3")
   .showHelpAfterError();
@@ -41,9 +65,19 @@ program
     whole(1, 65_400),
   )
   .option("--data <DIR>", "folder of all data", ".ringstow")
-  .action(async (options: { nodes?: number; port?: number; data: string }) => {
-    await runDev({ nodes: options.nodes, port: options.port, data: options.data });
-  });
+  .addOption(joinAfter())
+  .addOption(repairAfter())
+  .action(
+    async (options: {
+      nodes?: number;
+      port?: number;
+      data: string;
+      joinAfter?: number;
+      repairAfter?: number;
+    }) => {
+      await runDev({ ...options, nodes: options.nodes, port: options.port });
+    },
+  );
 
 program
   .command("init")
@@ -79,11 +113,20 @@ program
     );
   });
 
-program
+const nodeCommand = program
   .command("node")
   .description("run one node on its data folder")
-  .requiredOption("--data <DIR>", "data folder that init made")
+  .requiredOption(
+    "--data <DIR>",
+    "data folder that init made, or with --join one that holds cluster.secret",
+  )
+  .option(
+    "--join <HOST:PORT>",
+    "become a new node of the cluster of this peer address; needs --url and --peer",
+  )
+  .addOption(joinAfter())
   .option("--host <IP>", "address to listen on (default: the host of the advertised addresses)")
+  .option("--from <IP>", "own address to call peers from (default: the system chooses)", ip)
   .option("--url <URL>", "base URL to advertise instead of the one given to init")
   .option("--peer <HOST:PORT>", "peer address to advertise instead of the one given to init")
   .option("--zone <NAME>", "zone instead of the one given to init")
@@ -102,6 +145,7 @@ program
     "refuse new blocks below this much free disk",
     whole(0, Number.MAX_SAFE_INTEGER),
   )
+  .addOption(repairAfter())
   .addOption(
     new Option("--log <LEVEL>", "what to log")
       .choices(["info", "warn", "error", "silent"])
@@ -111,10 +155,14 @@ program
     const running = await runNode({
       data: resolve(options.data),
       host: options.host,
+      from: options.from,
       url: options.url,
       peerAddress: options.peer,
       zone: options.zone,
       routing: options.routing,
+      join: options.join,
+      joinAfterMs: inMs(options.joinAfter),
+      repairAfterMs: inMs(options.repairAfter),
       reserveBytes: options.reserve,
       logLevel: options.log,
       gatewayPort: options.gateway,
@@ -129,14 +177,68 @@ program
     tellReady();
   });
 
+nodeCommand
+  .command("leave")
+  .description("let a running node hand over all that it holds, before it is taken away for good")
+  .action(async () => {
+    const data = resolve(nodeCommand.opts<{ data: string }>().data);
+    await leaveCluster(data, (line) => process.stdout.write(`${line}\n`));
+    process.stdout.write("The node holds nothing any more. Stop it; its folder is of no use.\n");
+  });
+
+program
+  .command("recover")
+  .description(
+    "after the loss of nodes for good: let slices that lost their majority go on without them",
+  )
+  .option("--data <DIR>", "folder with genesis.json and cluster.secret", ".ringstow")
+  .requiredOption(
+    "--lost <ID>",
+    "a node that never comes back, by its id or the first digits; repeat for more",
+    (text: string, all: string[]) => [...all, text],
+    [] as string[],
+  )
+  .option("--accept-data-loss", "yes: writes that only the lost nodes had are gone", false)
+  .action(async (options: { data: string; lost: string[]; acceptDataLoss: boolean }) => {
+    if (!options.acceptDataLoss) {
+      throw new CliError(
+        "Cannot recover: acknowledged writes may be lost, and if those nodes still run somewhere, names may split. " +
+          "Say --accept-data-loss when that is understood",
+      );
+    }
+    const slices = await recoverCluster(resolve(options.data), options.lost);
+    process.stdout.write(`${slices} slices go on without ${options.lost.join(", ")}.\n`);
+  });
+
+program
+  .command("copies")
+  .description("keep another number of copies of everything, or tell how far that has come")
+  .argument("[N]", "1, 3 or 5; a running cluster follows by itself")
+  .option("--data <DIR>", "folder with genesis.json and cluster.secret", ".ringstow")
+  .action(async (wanted: string | undefined, options: { data: string }) => {
+    const data = resolve(options.data);
+    const text =
+      wanted === undefined
+        ? formatProgress(await clusterStatus(data))
+        : await setCopies(data, parseCopies(wanted));
+    process.stdout.write(`${text}\n`);
+  });
+
 program
   .command("gateway")
   .description("run an S3 gateway that forwards to the nodes")
   .requiredOption("--data <DIR>", "folder with genesis.json and cluster.secret")
   .option("--host <IP>", "address to listen on", "0.0.0.0")
+  .option("--from <IP>", "own address to call nodes from (default: the system chooses)", ip)
   .option("--port <PORT>", "port to listen on", port, 9000)
   .option("--region <NAME>", "S3 region that clients use", REGION_DEFAULT)
   .option("--public-url <URL>", "how clients reach this gateway, if not by its address")
+  .option(
+    "--node <URL>",
+    "base URL of a node to ask first, beside those of the genesis file; repeat for more",
+    (text: string, all: string[]) => [...all, text],
+    [] as string[],
+  )
   .option(
     "--trust-proxy",
     "believe X-Forwarded-For and X-Forwarded-Host (only behind a proxy)",
@@ -144,13 +246,13 @@ program
   )
   .action(async (options) => {
     const data = resolve(options.data);
-    const genesis = await readGenesis(data);
     const gateway = await runGateway({
       host: options.host,
       port: options.port,
       region: options.region,
       secrets: deriveSecrets(await readSecret(data)),
-      nodes: genesis.nodes.map(({ url }) => url),
+      nodes: [...options.node, ...(await readNodeUrls(data))],
+      from: options.from,
       publicUrl: options.publicUrl,
       trustProxy: options.trustProxy,
     });
@@ -185,6 +287,7 @@ function parseNode(text: string): { url: string; peerAddress: string; zone: stri
 program.addCommand(keyCommand());
 program.addCommand(bucketCommand());
 
+useSha256(nodeSha256);
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`ringstow: ${explain(error)}\n`);
   // A child's channel, a socket or a timer may be open: nothing of it is wanted any more.

@@ -18,6 +18,8 @@ export interface GatewayOptions {
   readonly secrets: ClusterSecrets;
   /** Base URLs of nodes to learn the others from, or the node that this gateway is part of. */
   readonly nodes: readonly string[] | NodeService;
+  /** Own address to call nodes from; undefined: the system chooses. */
+  readonly from?: string | undefined;
   readonly publicUrl?: string | undefined;
   /** Believe X-Forwarded-For and X-Forwarded-Host. */
   readonly trustProxy: boolean;
@@ -32,7 +34,11 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   const { secrets, nodes } = options;
   const apart =
     "length" in nodes
-      ? createNodeUpstream({ seeds: nodes, gatewaySecret: secrets.gateway })
+      ? createNodeUpstream({
+          seeds: nodes,
+          gatewaySecret: secrets.gateway,
+          from: options.from,
+        })
       : undefined;
   const upstream: Upstream = apart ?? { service: () => nodes as NodeService };
   const keys = new KeyCache({

@@ -27,17 +27,25 @@ import {
   readSecret,
   writeNodeFile,
 } from "./cluster-files.ts";
+import { joinCluster } from "./join.ts";
 import { runGateway } from "./run-gateway.ts";
 
 export interface NodeOptions {
   readonly data: string;
   /** Address that the servers bind; the advertised ones come from the genesis file or the options. */
   readonly host?: string | undefined;
+  /** Own address to call peers from; undefined: the system chooses. */
+  readonly from?: string | undefined;
   readonly url?: string | undefined;
   readonly peerAddress?: string | undefined;
   readonly zone?: string | undefined;
   readonly position?: Position | undefined;
   readonly routing: "table" | "fingers";
+  /** Peer address of a node of the cluster: a folder that is no node's yet becomes one. */
+  readonly join?: string | undefined;
+  /** How long a new node is alive before it gets places in views, and how long a dead one keeps them, ms. */
+  readonly joinAfterMs?: number | undefined;
+  readonly repairAfterMs?: number | undefined;
   readonly reserveBytes?: number | undefined;
   readonly logLevel: LogLevel;
   /** Port of a gateway inside this process. */
@@ -54,7 +62,8 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-const DAMAGED_ADVICE = "Restore the folder from a backup, or leave this node out.";
+const DAMAGED_ADVICE =
+  "Leave this node out, and let a new one join: an older copy of the folder would contradict what it has promised.";
 const IN_USE_ADVICE =
   'If this node runs already (by "npm start", or started by hand), stop it first.';
 const PORT_ADVICE =
@@ -85,7 +94,8 @@ export async function runNode(options: NodeOptions): Promise<RunningNode> {
 }
 
 async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode> {
-  const { data } = options;
+  const { data, join: seed } = options;
+  if (seed !== undefined) await joinCluster({ ...options, seed });
   // The genesis file first: where it is missing, so is everything else.
   const genesis = await readGenesis(data);
   const secrets = deriveSecrets(await readSecret(data));
@@ -112,6 +122,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
     await openPeerLink({
       listen: { host: listenHost, port: listenPort },
       advertise: config.peerAddress,
+      from: options.from,
       id: file.id,
       secret: secrets.peer,
       protocolVersion: PROTOCOL_VERSION,
@@ -173,9 +184,9 @@ async function readConfig(
   secrets: ClusterSecrets,
 ): Promise<{ config: NodeConfig; file: NodeFile; listenHost: string; listenPort: number }> {
   const file = await readNodeFile(options.data);
-  const own = genesis.nodes.find((node) => node.id === file.id);
-  const url = options.url ?? own?.url;
-  const peerAddress = options.peerAddress ?? own?.peerAddress;
+  const own = genesis.nodes.find((node) => node.id === file.id) ?? file;
+  const url = options.url ?? own.url;
+  const peerAddress = options.peerAddress ?? own.peerAddress;
   if (url === undefined || peerAddress === undefined) {
     throw new CliError("Cannot start: this node is not in the genesis file; give --url and --peer");
   }
@@ -186,11 +197,16 @@ async function readConfig(
     folder: file.folder,
     url,
     peerAddress,
-    zone: options.zone ?? own?.zone ?? "default",
+    zone: options.zone ?? own.zone ?? "default",
     position: options.position,
     incarnation: file.incarnation,
     routing: options.routing,
-    seeds: genesis.nodes.map((one) => one.peerAddress).filter((one) => one !== peerAddress),
+    joinAfterMs: options.joinAfterMs,
+    repairAfterMs: options.repairAfterMs,
+    seeds: [
+      ...(options.join ? [options.join] : []),
+      ...genesis.nodes.map((one) => one.peerAddress),
+    ],
     gatewaySecret: secrets.gateway,
     hopSecret: secrets.hop,
   };
@@ -207,7 +223,7 @@ async function claimFolder(data: string, file: NodeFile, store: Store): Promise<
   if (file.started && owner !== file.folder) {
     throw new CliError(
       `Cannot start: the registers in ${data} are ${owner === undefined ? "gone" : "those of another node"}. ` +
-        "A node that lost its registers must not vote as before: restore the folder, or join as a new node.",
+        "A node that lost its registers must not vote as before: let a new node join instead (--join).",
     );
   }
   if (owner !== file.folder) {

@@ -1,5 +1,6 @@
 // `ringstow status`: asks every node of a cluster what it holds, and shows the answers side by side.
 import { randomBytes } from "node:crypto";
+import { type CopiesSetting, isLater } from "../../shared/copies.ts";
 import { authHeader, statusPath } from "../../shared/object-protocol.ts";
 import { ANY_NODE, RequestSigner, deriveSecrets } from "../../shared/peer-auth.ts";
 import {
@@ -8,10 +9,12 @@ import {
   nodeStatusSchema,
 } from "../../shared/protocol/node.ts";
 import { CliError } from "./cli-error.ts";
-import { readGenesis, readSecret } from "./cluster-files.ts";
+import { readGenesis, readNodeUrls, readSecret } from "./cluster-files.ts";
 
 export interface ClusterStatus {
   readonly clusterId: string;
+  /** How many copies are wanted by the latest setting that a node told of; undefined when none answered. */
+  readonly copies: CopiesSetting | undefined;
   readonly nodes: readonly NodeLine[];
 }
 
@@ -37,10 +40,7 @@ export async function clusterStatus(data: string): Promise<ClusterStatus> {
     return response.json();
   };
   const read = async (url: string): Promise<NodeStatus> => nodeStatusSchema.parse(await ask(url));
-  const first = await firstOf(
-    genesis.nodes.map(({ url }) => url),
-    read,
-  );
+  const first = await firstOf(await readNodeUrls(data), read);
   const nodes = await Promise.all(
     first.members.map(async (member): Promise<NodeLine> => {
       const answers = member.state === "alive" || member.state === "suspect";
@@ -48,7 +48,18 @@ export async function clusterStatus(data: string): Promise<ClusterStatus> {
       return { ...member, status };
     }),
   );
-  return { clusterId: genesis.clusterId, nodes };
+  const copies = nodes
+    .flatMap(({ status }) => status?.copies ?? [])
+    .reduce<CopiesSetting | undefined>(
+      (latest, one) => (latest && !isLater(one, latest) ? latest : one),
+      undefined,
+    );
+  return { clusterId: genesis.clusterId, copies, nodes };
+}
+
+/** A number of copies, for people. */
+export function formatCopies(copies: number): string {
+  return copies === 1 ? "1 copy" : `${copies} copies`;
 }
 
 async function firstOf<T>(urls: readonly string[], ask: (url: string) => Promise<T>): Promise<T> {
@@ -80,6 +91,9 @@ export function formatStatus(status: ClusterStatus, nowMs: number): string {
     "slices",
     "led",
     "under-replicated",
+    "over-replicated",
+    "repairing",
+    "changing",
   ];
   const rows = status.nodes.map(({ id, zone, state, sinceMs, status: node }) => [
     id.slice(0, 8),
@@ -96,8 +110,11 @@ export function formatStatus(status: ClusterStatus, nowMs: number): string {
           String(node.slicesHeld),
           String(node.slicesLed),
           String(node.underReplicated),
+          String(node.overReplicated),
+          String(node.repairing),
+          String(node.views.changing),
         ]
-      : ["-", "-", "-", "-", "-", "-", "-", "-"]),
+      : ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
   ]);
   const widths = header.map((name, i) =>
     Math.max(name.length, ...rows.map((row) => row[i]!.length)),
@@ -107,7 +124,8 @@ export function formatStatus(status: ClusterStatus, nowMs: number): string {
       .map((cell, i) => cell.padEnd(widths[i]!))
       .join("  ")
       .trimEnd();
-  return [`cluster ${status.clusterId}`, line(header), ...rows.map(line)].join("\n");
+  const wanted = status.copies ? `, ${formatCopies(status.copies.copies)} of everything` : "";
+  return [`cluster ${status.clusterId}${wanted}`, line(header), ...rows.map(line)].join("\n");
 }
 
 function age(ms: number): string {

@@ -2,6 +2,7 @@
 // Invariant: finish() answers only copies whose nodes reported them durable. A copy that failed or was not heard of
 // is never named, and its node is told to give it up, by the attempt that may have made it: so a message that
 // arrives late cannot remove a copy that a repair put there afterwards.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { assert, RingstowError } from "../../shared/errors.ts";
 import { type BlockId, type NodeId } from "../../shared/ids.ts";
 import {
@@ -43,7 +44,6 @@ export class BlockUploading implements BlockUpload {
   readonly #station: Station;
   readonly #attempts: string[];
   readonly #gatherer = new ChunkGatherer();
-  #lastWrite: Promise<void> = Promise.resolve();
   #size = 0;
   #state: "open" | "finishing" | "finished" | "aborted" = "open";
   #aborting: Promise<void> | undefined;
@@ -63,7 +63,6 @@ export class BlockUploading implements BlockUpload {
     this.#station = new Station({ self, own: plan.own, line, report: (what) => this.#hear(what) });
   }
 
-  /** A chunk must not be changed after it was handed in: it may still be on its way when this resolves. */
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#state !== "open") throw this.#gaveUp();
     for (const ready of this.#gatherer.push(chunk)) await this.#put(ready);
@@ -74,7 +73,6 @@ export class BlockUploading implements BlockUpload {
     this.#state = "finishing";
     try {
       for (const ready of this.#gatherer.flush()) await this.#put(ready);
-      await this.#lastWrite;
     } catch (error) {
       await this.abort();
       throw error;
@@ -140,12 +138,9 @@ export class BlockUploading implements BlockUpload {
   }
 
   async #put(chunk: Uint8Array): Promise<void> {
-    // One write is on its way while the caller prepares the next: disk and digests overlap.
-    await this.#lastWrite;
     this.#size += chunk.length;
     assert(this.#size <= blockBytesMax, "a block has at most blockBytesMax bytes");
-    this.#lastWrite = this.#station.write(chunk);
-    this.#lastWrite.catch(() => {}); // the next write() or finish() throws it
+    await this.#station.write(chunk);
   }
 
   /** Waits for the line, but not longer than the grace. */
@@ -216,6 +211,7 @@ export class BlockUploading implements BlockUpload {
     try {
       for await (const chunk of reader.read(this.#blockRef(), 0, this.#size)) {
         await line.send(chunk);
+        giveChunk(chunk);
         if (!line.alive) break;
       }
       await line.end();

@@ -13,6 +13,7 @@ import {
   type Timer,
 } from "../ports.ts";
 import { type Route } from "../route/types.ts";
+import { BadCopies, type ReportCopy } from "./bad-copies.ts";
 import { BlockLinks } from "./block-links.ts";
 import { BlockPulls } from "./block-pulls.ts";
 import { BlockDeletes } from "./deletes.ts";
@@ -23,6 +24,7 @@ import { PipelineWriter } from "./pipeline-writer.ts";
 import { ReadServer } from "./read-server.ts";
 import { BlockReader } from "./reader.ts";
 import { RecentFailures } from "./recent-failures.ts";
+import { Releases } from "./releases.ts";
 import { type BlockOwners, sweepStaged } from "./staged-sweep.ts";
 import { StagedBlocks } from "./staged.ts";
 import { type Data } from "./types.ts";
@@ -38,6 +40,8 @@ export interface DataDeps {
   readonly peers: Peers;
   readonly route: Route;
   readonly owners: BlockOwners;
+  /** Tells the leader of a register that a copy of its block is bad or gone. */
+  readonly report: ReportCopy;
   readonly log: Log;
 }
 
@@ -50,12 +54,12 @@ export function createData(deps: DataDeps): Data {
   const background = new Background();
   const duties = new Duties(deps, background);
   const copies = new OwnCopies(blocks, staged, (bytes) => duties.changed(bytes));
+  const badCopies = new BadCopies(clock, deps.report);
   const shared = { self, clock, chance, peers, route, log, failures, blocks, copies };
-  const reader = new BlockReader({ ...shared, zone: config.zone });
+  const reader = new BlockReader({ ...shared, badCopies, zone: config.zone });
   const writer = new PipelineWriter({
     ...shared,
     reader,
-    copiesWanted: config.genesis.copies,
     background: (work) => background.run(work),
   });
   const deletes = new BlockDeletes(shared);
@@ -63,40 +67,21 @@ export function createData(deps: DataDeps): Data {
   const reads = new ReadServer(blocks, clock);
   const links = new BlockLinks({ ...shared, writer, background: (work) => background.run(work) });
   const pulls = new BlockPulls({ ...shared, reader });
+  const releases = new Releases({ ...shared, owners }, pulls);
   const drafts = new Drafts({ ...shared, reader, staged, digest: deps.digest });
 
-  peers.onStream("data.write", (header, stream) => writes.serve(header, stream));
-  peers.onStream("data.read", (header, stream) => reads.serve(header, stream));
-  peers.onCall("data.delete", async (request) => ({
-    gone: await deletes.deleteHere(request.blocks),
-  }));
-  peers.onCall("data.discard", async ({ block, attempts }) => {
-    await copies.discard(block, attempts);
-    return {};
-  });
-  peers.onCall("data.pull", async ({ block, owner }) => {
-    await pulls.pullHere(block, owner as RegisterAddress);
-    return {};
-  });
-  peers.onCall("data.link", async ({ source, size, target, owner, attempt }) => {
-    await copies.link({ id: source, size }, target, owner as RegisterAddress, attempt);
-    return {};
-  });
-  peers.onCall("data.seal", ({ block, owner, base }) =>
-    drafts.sealHere({ block, owner: owner as RegisterAddress, base }),
-  );
-  peers.onCall("data.drop", async ({ block }) => {
-    await drafts.dropHere(block);
-    return {};
-  });
+  answerPeers(peers, { writes, reads, deletes, copies, pulls, releases, drafts });
 
   return {
     upload: (owner, { avoid }) => writer.upload(owner, avoid ?? new Set()),
-    read: (block, from, to) => reader.read(block, from, to),
+    read: (block, from, to, owner) => reader.read(block, from, to, owner),
     // Deletes without asking the owner: only the caller knows that no commit was attempted with this block.
     discard: (block) => writer.discardBlock(block),
     link: (source, owner) => links.link(source, owner),
     pull: (node, block, owner) => pulls.pull(node, block, owner),
+    place: (having, exclude) =>
+      writer.choose({ count: 1, enough: 1, exclude, avoid: new Set(), having })[0]?.id,
+    release: (node, block, owner) => releases.release(node, block, owner),
     writeDraft: (draft, at, body) => drafts.write(draft, at, body),
     sealDraft: (node, draft) => drafts.seal(node, draft),
     dropDraft: (node, block) => drafts.drop(node, block),
@@ -114,6 +99,47 @@ export function createData(deps: DataDeps): Data {
       await background.ended();
     },
   };
+}
+
+interface Serving {
+  readonly writes: PipelineServer;
+  readonly reads: ReadServer;
+  readonly deletes: BlockDeletes;
+  readonly copies: OwnCopies;
+  readonly pulls: BlockPulls;
+  readonly releases: Releases;
+  readonly drafts: Drafts;
+}
+
+function answerPeers(peers: Peers, serving: Serving): void {
+  const { writes, reads, deletes, copies, pulls, releases, drafts } = serving;
+  peers.onStream("data.write", (header, stream) => writes.serve(header, stream));
+  peers.onStream("data.read", (header, stream) => reads.serve(header, stream));
+  peers.onCall("data.delete", async (request) => ({
+    gone: await deletes.deleteHere(request.blocks),
+  }));
+  peers.onCall("data.discard", async ({ block, attempts }) => {
+    await copies.discard(block, attempts);
+    return {};
+  });
+  peers.onCall("data.pull", async ({ block, owner }) => {
+    await pulls.pullHere(block, owner as RegisterAddress);
+    return {};
+  });
+  peers.onCall("data.release", async ({ block, owner }) => ({
+    gone: await releases.releaseHere(block, owner as RegisterAddress),
+  }));
+  peers.onCall("data.link", async ({ source, size, target, owner, attempt }) => {
+    await copies.link({ id: source, size }, target, owner as RegisterAddress, attempt);
+    return {};
+  });
+  peers.onCall("data.seal", ({ block, owner, base }) =>
+    drafts.sealHere({ block, owner: owner as RegisterAddress, base }),
+  );
+  peers.onCall("data.drop", async ({ block }) => {
+    await drafts.dropHere(block);
+    return {};
+  });
 }
 
 /** Work that nobody awaits, until the node stops. None of it rejects. */

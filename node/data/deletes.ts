@@ -56,6 +56,8 @@ export class BlockDeletes {
   async #deleteAt(node: NodeId, blocks: readonly BlockId[]): Promise<GoneCopy[]> {
     const { self, peers, route, log } = this.#deps;
     const gone: GoneCopy[] = [];
+    // Whoever asks will ask again: no chain's garbage should wait for the time-outs of another's.
+    if (route.find(node)?.state === "dead") return gone;
     for (let i = 0; i < blocks.length; i += deleteBatchMax) {
       const batch = blocks.slice(i, i + deleteBatchMax);
       try {

@@ -1,6 +1,7 @@
 // One draft: a block of a native writer that is not sealed yet. Its steps run one after another, in the order in
 // which they came. Invariant: once a byte was answered for, the draft's record is durable, so that after a restart
 // the block is known to be gone instead of being taken for its base.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { toHex } from "../../shared/ids.ts";
 import {
@@ -65,7 +66,10 @@ export class Draft implements LiveCopy {
         offset += chunk.length;
         this.#used();
       };
-      for await (const chunk of body) for (const ready of gatherer.push(chunk)) await put(ready);
+      for await (const chunk of body) {
+        for (const ready of gatherer.push(chunk)) await put(ready);
+        giveChunk(chunk);
+      }
       for (const ready of gatherer.flush()) await put(ready);
       return writer.size;
     });
@@ -141,6 +145,7 @@ export class Draft implements LiveCopy {
       for await (const chunk of this.#baseChunks()) {
         this.#requireOpen();
         await writer.write(writer.size, chunk);
+        giveChunk(chunk);
         this.#used();
       }
       this.#requireOpen();
@@ -155,11 +160,11 @@ export class Draft implements LiveCopy {
   }
 
   async *#baseChunks(): AsyncIterable<Uint8Array> {
-    const { base } = this.#place;
+    const { base, owner } = this.#place;
     if (base instanceof Uint8Array) {
       for (let at = 0; at < base.length; at += streamChunkBytes)
         yield base.subarray(at, at + streamChunkBytes);
-    } else if (base) yield* this.#parts.reader.read(base, 0, base.size);
+    } else if (base) yield* this.#parts.reader.read(base, 0, base.size, owner);
   }
 
   #used(): void {

@@ -1,4 +1,5 @@
 // The drafts of a node: found by their block, made by the first write, sealed and dropped by whoever holds the lock.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId, type NodeId, toHex } from "../../shared/ids.ts";
 import {
@@ -136,7 +137,10 @@ export class Drafts {
     const info = await blocks.stat(block);
     if (!info) throw gone(block);
     const md5 = digest.start("md5");
-    for await (const chunk of blocks.read(block, 0, info.size)) md5.update(chunk);
+    for await (const chunk of blocks.read(block, 0, info.size)) {
+      md5.update(chunk);
+      giveChunk(chunk);
+    }
     return { size: info.size, md5: toHex(md5.digest()) };
   }
 }

@@ -1,7 +1,9 @@
-// Opens the first of several replicas that sends its head: the second is asked when the first is slow or failed.
-// Invariant: at most two are open at once, and all but the answered one are closed when this resolves or rejects.
+// Opens the first of several replicas that sends its head: the second is asked when the first is slow, each further one
+// when nothing came for `callTimeoutMs` more, and the next at once when one has failed.
+// Invariant: each replica is asked once, and all but the answered one are closed when this resolves or rejects.
 import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
+import { callTimeoutMs } from "../../shared/limits.ts";
 import { type Clock, type Timer } from "../ports.ts";
 import { type OpeningSource, type ReplicaSource } from "./replica-source.ts";
 
@@ -13,8 +15,6 @@ export interface HedgeParts {
   onHead(node: NodeId, tookMs: number): void;
   onFailed(node: NodeId, error: unknown): void;
 }
-
-const openMax = 2;
 
 /** `order` is not empty. Rejects with the last failure when all failed. */
 export function openHedged(parts: HedgeParts, order: readonly NodeId[]): Promise<ReplicaSource> {
@@ -30,9 +30,8 @@ export function openHedged(parts: HedgeParts, order: readonly NodeId[]): Promise
       const source = parts.start(node);
       running.set(source, parts.clock.monotonicMs());
       timer?.cancel();
-      timer = parts.clock.after(parts.hedgeDelayMs, () => {
-        if (!done && running.size < openMax) startNext();
-      });
+      const waitMs = running.size === 1 ? parts.hedgeDelayMs : callTimeoutMs;
+      timer = parts.clock.after(waitMs, startNext);
       source.ready.then(
         (ready) => won(source, ready),
         (error: unknown) => lost(source, error),

@@ -1,6 +1,7 @@
 // Serves the stream "data.write": a node in the middle or at the end of a pipeline.
 // Order rule: "durable" is sent only after seal() resolved (own-copies.ts). What breaks before the other side's
 // end() leaves nothing here; what was sealed stays staged until its owner is asked.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { pipelineIdleMs, pipelineWritesMax } from "../../shared/limits.ts";
@@ -66,6 +67,7 @@ export class PipelineServer {
         const chunk = await within(clock, pipelineIdleMs, "take a block", stream.receive());
         if (chunk === undefined) break;
         await station.write(chunk);
+        giveChunk(chunk);
       }
     } catch (error) {
       await station.abort(reasonOf(error));

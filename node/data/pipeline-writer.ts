@@ -7,7 +7,7 @@ import { type BlockRef } from "../../shared/records.ts";
 import { type RegisterAddress } from "../index/types.ts";
 import { type Peers } from "../peers.ts";
 import { type Chance, type Clock, type Log } from "../ports.ts";
-import { type Member, type Route } from "../route/types.ts";
+import { type Member, type Route, copiesWanted } from "../route/types.ts";
 import { BlockUploading } from "./block-upload.ts";
 import { type OwnCopies, type OwnCopy } from "./own-copies.ts";
 import { choosePlaces } from "./placement.ts";
@@ -18,8 +18,6 @@ import { reasonOf } from "./within.ts";
 
 export interface PipelineWriterDeps {
   readonly self: NodeId;
-  /** Copies of every block, if there are as many nodes. */
-  readonly copiesWanted: number;
   readonly clock: Clock;
   readonly chance: Chance;
   readonly peers: Peers;
@@ -67,27 +65,27 @@ export class PipelineWriter {
   /** Copies that a block should have, and how many must be durable before it may be named. */
   terms(): { wanted: number; quorum: number } {
     // Dead nodes count: two of three are a quorum, also when one of three is all that is left.
-    const nodes = this.deps.route.members().filter((member) => member.state !== "left").length;
-    const wanted = Math.max(1, Math.min(this.deps.copiesWanted, nodes));
+    const wanted = copiesWanted(this.deps.route);
     return { wanted, quorum: Math.floor(wanted / 2) + 1 };
   }
 
-  /** Up to `count` nodes for copies, this one first unless it is excluded or full. */
+  /** Up to `count` nodes for copies; `first`, if given, comes first unless it is excluded or full. */
   choose(request: {
     count: number;
     enough: number;
     exclude: ReadonlySet<NodeId>;
     avoid: ReadonlySet<NodeId>;
     having?: readonly NodeId[];
+    first?: NodeId;
   }): Member[] {
-    const { route, failures, chance, self } = this.deps;
+    const { route, failures, chance } = this.deps;
     const zones = (request.having ?? []).map((node) => route.find(node)?.zone ?? "");
     return choosePlaces(
       {
         members: route.live(),
         count: request.count,
         enough: request.enough,
-        first: self,
+        first: request.first,
         exclude: request.exclude,
         zonesUsed: new Set(zones),
         avoid: (id) => request.avoid.has(id) || failures.has(id),
@@ -156,7 +154,8 @@ export class PipelineWriter {
     terms: { wanted: number; quorum: number; avoid: ReadonlySet<NodeId> },
   ): Promise<{ own: OwnCopy | undefined; places: Place[] }> {
     const { self, copies, failures, log } = this.deps;
-    const request = { count: terms.wanted, enough: terms.quorum, avoid: terms.avoid };
+    const { wanted: count, quorum: enough, avoid } = terms;
+    const request = { count, enough, avoid, first: self };
     let members = this.choose({ ...request, exclude: new Set() });
     let own: OwnCopy | undefined;
     if (members.some((member) => member.id === self)) {

@@ -1,4 +1,5 @@
 // Serves the stream "data.read": a piece is verified by BlockFiles before any of its bytes leave.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { isErrorCode, RingstowError } from "../../shared/errors.ts";
 import { readServeIdleMs, readsServedMax } from "../../shared/limits.ts";
 import { type ReadHead, readHeaderSchema } from "../../shared/protocol/data.ts";
@@ -52,6 +53,7 @@ export class ReadServer {
     while (!next.done) {
       // The next piece comes from disk while this one waits for room.
       const sent = stream.send(next.value);
+      giveChunk(next.value);
       sent.catch(() => {}); // awaited below
       const following = chunks.next();
       following.catch(() => {});

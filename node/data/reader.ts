@@ -4,9 +4,11 @@ import { assert, RingstowError } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { readTriesMax } from "../../shared/limits.ts";
 import { type BlockRef } from "../../shared/records.ts";
+import { type RegisterAddress } from "../index/types.ts";
 import { type Peers } from "../peers.ts";
 import { type BlockFiles, type Chance, type Clock, type Log, TransportError } from "../ports.ts";
 import { type Route } from "../route/types.ts";
+import { type BadCopies } from "./bad-copies.ts";
 import { HeadTimes } from "./head-times.ts";
 import { openHedged } from "./hedged-open.ts";
 import { type RecentFailures } from "./recent-failures.ts";
@@ -29,6 +31,7 @@ export interface BlockReaderDeps {
   readonly route: Route;
   readonly blocks: BlockFiles;
   readonly failures: RecentFailures;
+  readonly badCopies: BadCopies;
   readonly log: Log;
 }
 
@@ -44,7 +47,12 @@ export class BlockReader {
   }
 
   /** See Data.read(). */
-  async *read(block: BlockRef, from: number, to: number): AsyncGenerator<Uint8Array, void> {
+  async *read(
+    block: BlockRef,
+    from: number,
+    to: number,
+    owner?: RegisterAddress,
+  ): AsyncGenerator<Uint8Array, void> {
     assert(0 <= from && from <= to && to <= block.size, "a range lies inside its block");
     const tries = new Map<NodeId, number>();
     let at = from;
@@ -53,7 +61,7 @@ export class BlockReader {
       const order = this.#order(block, tries);
       if (order.length === 0) throw this.#noneLeft(block, at, reason);
       const span = { block: block.id, from: at, to };
-      const source = await this.#open(order, span, tries).catch((error: unknown) => {
+      const source = await this.#open(order, { span, owner }, tries).catch((error: unknown) => {
         reason = error; // every failure has been counted in `tries`
       });
       if (!source) continue;
@@ -63,11 +71,12 @@ export class BlockReader {
           const outcome = await takeFrom(source);
           if (!outcome.ok) {
             reason = outcome.failure;
-            this.#broke(block, source.node, outcome.failure, tries);
+            this.#broke({ span, owner }, source.node, outcome.failure, tries);
             break;
           }
           at += outcome.chunk.length;
-          if (outcome.chunk.length > 0) tries.delete(source.node);
+          // A replica with a bad piece may have the next one.
+          if (outcome.chunk.length > 0) tries.clear();
           yield outcome.chunk;
         }
       } finally {
@@ -79,9 +88,10 @@ export class BlockReader {
 
   #open(
     order: readonly NodeId[],
-    span: ReadSpan,
+    wanted: Wanted,
     tries: Map<NodeId, number>,
   ): Promise<ReplicaSource> {
+    const { span } = wanted;
     const { clock } = this.#deps;
     return openHedged(
       {
@@ -91,7 +101,7 @@ export class BlockReader {
         onHead: (node, tookMs) => {
           if (node !== this.#deps.self) this.#headTimes.add(tookMs);
         },
-        onFailed: (node, error) => this.#broke(span.block, node, error, tries),
+        onFailed: (node, error) => this.#broke(wanted, node, error, tries),
       },
       order,
     ).then((source) => bounded(source, span.to - span.from));
@@ -132,18 +142,13 @@ export class BlockReader {
       .map((entry) => entry.node);
   }
 
-  #broke(
-    block: BlockRef | ReadSpan["block"],
-    node: NodeId,
-    error: unknown,
-    tries: Map<NodeId, number>,
-  ): void {
-    const { route, failures, self, log } = this.#deps;
-    const id = typeof block === "string" ? block : block.id;
-    log.warn("A replica broke", { block: id, node, reason: reasonOf(error) });
+  #broke({ span, owner }: Wanted, node: NodeId, error: unknown, tries: Map<NodeId, number>): void {
+    const { route, failures, self, log, badCopies } = this.#deps;
+    log.warn("A replica broke", { block: span.block, node, reason: reasonOf(error) });
     const broken = error instanceof TransportError || (error as RingstowError).code === "SlowDown";
-    // A replica that is bad or missing stays so; one that was only not reached may be reached again.
+    // A replica that is bad or missing at this byte stays so; one that was only not reached may be reached again.
     tries.set(node, broken ? (tries.get(node) ?? 0) + 1 : readTriesMax);
+    if (owner && isBadCopy(error)) badCopies.found(owner, span.block, node);
     if (node === self || !broken) return;
     failures.note(node);
     if (error instanceof TransportError && error.failure !== "closed") route.observed(node, false);
@@ -168,6 +173,16 @@ export class BlockReader {
 export function newestReplicas(block: BlockRef): NodeId[] {
   const newest = Math.max(...block.replicas.map(({ version }) => version));
   return block.replicas.filter(({ version }) => version === newest).map(({ node }) => node);
+}
+
+/** A read under way, and the register that names its block, if it is known. */
+interface Wanted {
+  readonly span: ReadSpan;
+  readonly owner: RegisterAddress | undefined;
+}
+
+function isBadCopy(error: unknown): boolean {
+  return error instanceof RingstowError && (error.code === "Corrupt" || error.code === "NoSuchKey");
 }
 
 type Taken =

@@ -9,8 +9,10 @@ import { type OwnCopies } from "./own-copies.ts";
 import { type StagedBlock, type StagedBlocks } from "./staged.ts";
 import { reasonOf } from "./within.ts";
 
-/** The chain operation "disown", run by compose through the index. */
+/** What registers say of blocks; compose asks the index. */
 export interface BlockOwners {
+  /** Whether the register lists this node's copy of a block as a replaced one, to be deleted. Linearizable. */
+  isFormer(owner: RegisterAddress, block: BlockId): Promise<boolean>;
   disown(owner: RegisterAddress, block: BlockId): Promise<"referenced" | "disowned">;
 }
 

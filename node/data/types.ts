@@ -9,7 +9,7 @@ import { type Member } from "../route/types.ts";
 export interface BlockUpload {
   /**
    * Back-pressure along the pipeline. Throws Unavailable when no copy can be written any more.
-   * The chunk must not be changed afterwards: it may still be on its way when this resolves.
+   * The chunk is not kept afterwards.
    */
   write(chunk: Uint8Array): Promise<void>;
   /**
@@ -39,9 +39,16 @@ export interface Data {
   upload(owner: RegisterAddress, options: { avoid?: ReadonlySet<NodeId> }): Promise<BlockUpload>;
   /**
    * Bytes from..to (exclusive) of a block from the best replica; when a replica breaks, is slow to send its head,
-   * or finds a bad piece, goes on from another at the same byte. Throws Unavailable when none is left.
+   * or finds a bad piece, goes on from another at the same byte. Throws Unavailable when none is left. Copies that are
+   * bad or gone are told to the leader of `owner`, the register that names the block. A chunk is the caller's from then
+   * on.
    */
-  read(block: BlockRef, from: number, to: number): AsyncIterable<Uint8Array>;
+  read(
+    block: BlockRef,
+    from: number,
+    to: number,
+    owner?: RegisterAddress,
+  ): AsyncIterable<Uint8Array>;
   /**
    * Gives up staged copies of a block at once. Only for a block that no commit was ever tried with: a commit whose
    * outcome is unknown may have named it, and then only the register can say (disown, when the lease ends).
@@ -58,9 +65,16 @@ export interface Data {
   ): Promise<{ block: BlockRef; late: Promise<readonly Pointer[]> }>;
   /**
    * Makes `node` pull a copy from the replicas of a block, staged for `owner`. Durable when it resolves; a copy that is
-   * there already is success. Throws Unavailable or DiskFull.
+   * there already and whole is success; a damaged one is made anew. Throws Unavailable or DiskFull.
    */
   pull(node: NodeId, block: BlockRef, owner: RegisterAddress): Promise<void>;
+  /** A live node for one more copy of a block that `having` have, none of `exclude`; undefined when there is none. */
+  place(having: readonly NodeId[], exclude: ReadonlySet<NodeId>): NodeId | undefined;
+  /**
+   * Has `node` delete its replaced copy of a block, after it asked `owner` whether the copy is one. Answers whether it is
+   * gone. Throws Unavailable.
+   */
+  release(node: NodeId, block: BlockId, owner: RegisterAddress): Promise<boolean>;
   /**
    * Writes into a draft on this node; the first write makes it, from `base` (a block, bytes, or nothing). Answers the
    * draft's size. Throws EntityTooLarge beyond `blockBytesMax`, NoSuchKey when it was sealed or dropped before.

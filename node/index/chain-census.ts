@@ -1,15 +1,15 @@
-// Walks over the registers of this node: how many chains there are, which name too few live replicas, and which hold
-// garbage that is old enough to go. A slice that did not change is not walked again for the counts.
-import { type NodeId } from "../../shared/ids.ts";
+// Walks over the registers of this node: how many chains there are, which nodes hold their blocks, which chains are
+// locked and which hold garbage. A slice that did not change is not walked again, unless something of it wants work.
 import { garbageDelayMs, pageBytesMax, syncRowsMax } from "../../shared/limits.ts";
 import { type BlockRef } from "../../shared/records.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Clock, type Store } from "../ports.ts";
 import { decodeState, isTombstone } from "./register-state.ts";
 import { readRows } from "./read-rows.ts";
+import { type Health, type Holders, copiesLeft, holdersOf, planRepair } from "./repair-plan.ts";
 import { decodeRow, keyOfRow, registerRow, registerRowsEnd } from "./rows.ts";
 import { type Replica } from "./replica.ts";
-import { type Chain, type RegisterKey, type RegisterValue, blocksOf } from "./types.ts";
+import { type RegisterKey, type RegisterValue, blocksIn } from "./types.ts";
 
 const CENSUS_REST = 20; // times as long as a walk took: a slice under writes costs a twentieth of the time at most
 const FIRST_KIND = "o"; // objects and parts: buckets and gates sort before them
@@ -17,10 +17,21 @@ const FIRST_KIND = "o"; // objects and parts: buckets and gates sort before them
 interface SliceCensus {
   readonly changes: number;
   readonly chains: number;
-  /** How many blocks each set of nodes holds: few sets, however many blocks. */
-  readonly blocksOf: ReadonlyMap<string, { readonly nodes: readonly NodeId[]; blocks: number }>;
+  /** How many blocks each set of holders has: few sets, however many blocks. */
+  readonly blocksOf: ReadonlyMap<string, { readonly holders: Holders; blocks: number }>;
+  /** Chains with a lock; a bounded number. */
+  readonly locked: readonly RegisterKey[];
+  /** Wall ms at which the oldest garbage became garbage. */
+  readonly garbageSinceMs: number;
   /** Monotonic ms at which a changed slice is walked again: a long walk is made seldom. */
   readonly againMs: number;
+}
+
+/** A block that wants something done. */
+export interface FoundBlock {
+  readonly key: RegisterKey;
+  readonly block: BlockRef;
+  readonly holders: Holders;
 }
 
 export class ChainCensus {
@@ -40,41 +51,61 @@ export class ChainCensus {
     return (await this.#of(slice)).chains;
   }
 
-  /** Blocks of a slice's chains and of their uploads' parts with fewer than `copies` replicas on live nodes. */
-  async underReplicated(
+  /** Blocks of a slice's chains and of their uploads' parts with fewer than `copies` replicas on live nodes, or more. */
+  async replication(
     slice: Slice,
-    copies: number,
-    isLive: (node: NodeId) => boolean,
-  ): Promise<number> {
-    let few = 0;
-    for (const { nodes, blocks } of (await this.#of(slice)).blocksOf.values()) {
-      if (nodes.filter(isLive).length < copies) few += blocks;
+    health: Pick<Health, "copies" | "live">,
+  ): Promise<{ under: number; over: number }> {
+    let [under, over] = [0, 0];
+    for (const { holders, blocks } of (await this.#of(slice)).blocksOf.values()) {
+      const left = copiesLeft(holders, health);
+      if (left < health.copies) under += blocks;
+      else if (left > health.copies) over += blocks;
     }
-    return few;
+    return { under, over };
+  }
+
+  /** Copies left of the most endangered block that something can be done for; undefined when there is none. */
+  async worst(slice: Slice, health: Health): Promise<number | undefined> {
+    const left = [...(await this.#of(slice)).blocksOf.values()]
+      .filter(({ holders }) => planRepair(holders, health))
+      .map(({ holders }) => copiesLeft(holders, health));
+    return left.length > 0 ? Math.min(...left) : undefined;
+  }
+
+  /** Blocks of a slice that something can be done for, at most `limit`, as this node's replica has them. */
+  async wanting(slice: Slice, health: Health, limit: number): Promise<FoundBlock[]> {
+    const found: FoundBlock[] = [];
+    await this.#walk(slice, (key, value) => {
+      if (found.length >= limit) return;
+      for (const block of blocksIn(value)) {
+        const holders = holdersOf(block);
+        if (planRepair(holders, health)) found.push({ key, block, holders });
+      }
+    });
+    return found;
   }
 
   /**
-   * Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, and that garbage alone, and `locked`
-   * for every chain with a lock. A bounded number of each; the next walk finds the others.
+   * Calls `visit` for every chain of a slice with garbage that is due at `wallMs`, and `locked` for every chain with a
+   * lock. A bounded number of each; the next walk finds the others. The chains are as this node's replica has them.
    */
   async visitDue(
     slice: Slice,
     wallMs: number,
-    visit: (key: RegisterKey, chain: Chain) => Promise<void>,
+    visit: (key: RegisterKey) => Promise<void>,
     locked: (key: RegisterKey) => Promise<void>,
   ): Promise<void> {
-    const due: [RegisterKey, Chain][] = [];
-    const locks: RegisterKey[] = [];
+    const census = await this.#of(slice);
+    for (const key of census.locked) await locked(key);
+    if (wallMs - census.garbageSinceMs < garbageDelayMs) return;
+    const due: RegisterKey[] = [];
     await this.#walk(slice, (key, value) => {
-      if (value.kind !== "object") return;
-      const { chain } = value;
-      if (chain.lock && locks.length < syncRowsMax) locks.push(key);
-      if (due.length >= syncRowsMax) return;
-      const garbage = chain.garbage.filter(({ sinceMs }) => wallMs - sinceMs >= garbageDelayMs);
-      if (garbage.length > 0) due.push([key, { ...chain, garbage }]);
+      if (value.kind !== "object" || due.length >= syncRowsMax) return;
+      const { garbage } = value.chain;
+      if (garbage.some(({ sinceMs }) => wallMs - sinceMs >= garbageDelayMs)) due.push(key);
     });
-    for (const key of locks) await locked(key);
-    for (const [key, chain] of due) await visit(key, chain);
+    for (const key of due) await visit(key);
   }
 
   async #of(slice: Slice): Promise<SliceCensus> {
@@ -84,20 +115,29 @@ export class ChainCensus {
     const known = this.#known.get(slice);
     const begunMs = this.#clock.monotonicMs();
     if (known && (known.changes === changes || begunMs < known.againMs)) return known;
-    const blocks = new Map<string, { nodes: NodeId[]; blocks: number }>();
+    const blocks = new Map<string, { holders: Holders; blocks: number }>();
+    const locked: RegisterKey[] = [];
     let chains = 0;
-    await this.#walk(slice, (_, value) => {
-      if (value.kind === "object" && value.chain.entries.length > 0) chains++;
+    let garbageSinceMs = Number.POSITIVE_INFINITY;
+    await this.#walk(slice, (key, value) => {
+      if (value.kind === "object") {
+        const { entries, lock, garbage } = value.chain;
+        if (entries.length > 0) chains++;
+        if (lock && locked.length < syncRowsMax) locked.push(key);
+        for (const { sinceMs } of garbage) garbageSinceMs = Math.min(garbageSinceMs, sinceMs);
+      }
       for (const block of blocksIn(value)) {
-        const nodes = block.replicas.map(({ node }) => node).toSorted();
-        const set = blocks.get(nodes.join()) ?? { nodes, blocks: 0 };
-        blocks.set(nodes.join(), set);
+        const holders = holdersOf(block);
+        const name = JSON.stringify(holders);
+        const set = blocks.get(name) ?? { holders, blocks: 0 };
+        blocks.set(name, set);
         set.blocks++;
       }
     });
     const endedMs = this.#clock.monotonicMs();
     const againMs = endedMs + (endedMs - begunMs) * CENSUS_REST;
-    const census = { changes: quiet ? changes : -1, chains, blocksOf: blocks, againMs };
+    const counted = { chains, blocksOf: blocks, locked, garbageSinceMs };
+    const census = { ...counted, changes: quiet ? changes : -1, againMs };
     this.#known.set(slice, census);
     return census;
   }
@@ -123,10 +163,4 @@ export class ChainCensus {
       from = `${rows.at(-1)!.key}\u0001`;
     }
   }
-}
-
-/** Blocks that a register names itself: a multipart object's stand in the registers of its parts. */
-function blocksIn(value: RegisterValue): readonly BlockRef[] {
-  if (value.kind === "object") return value.chain.entries.flatMap((entry) => blocksOf(entry));
-  return value.kind === "part" && value.part.body.kind === "blocks" ? value.part.body.blocks : [];
 }

@@ -4,12 +4,9 @@
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { disownedMax, garbageMax, uploadsMax } from "../../shared/limits.ts";
-import {
-  type BlockRef,
-  type Entry,
-  type NewEntry,
-  type Precondition,
-} from "../../shared/records.ts";
+import { checkPrecondition } from "../../shared/precondition.ts";
+import { type BlockRef, type Entry, type NewEntry } from "../../shared/records.ts";
+import { type PointerOperation, changePointers } from "./block-pointers.ts";
 import { acquire, cancel, grantNext, requireFence, update } from "./chain-lock.ts";
 import { type ChainStep, type OperationContext, step } from "./chain-step.ts";
 import {
@@ -18,6 +15,7 @@ import {
   type ChainResult,
   type Garbage,
   blocksOf,
+  withFormer,
 } from "./types.ts";
 
 /** Whether a chain says nothing any more and may become a tombstone. */
@@ -54,7 +52,9 @@ export function applyToChain(
       return step(next, committed(next.entries[0]!));
     }
     case "addPointer":
-      return addPointer(chain, operation);
+    case "repair":
+    case "released":
+      return changeBlocks(chain, operation);
     case "createUpload":
       return createUpload(chain, operation, context);
     case "abortUpload":
@@ -87,19 +87,6 @@ export function applyToChain(
 }
 
 // ---------------------------------------------------------------- writes
-
-/** Throws NoSuchKey or PreconditionFailed as S3 does: If-Match on a missing key is 404. */
-export function checkPrecondition(entry: Entry | undefined, precondition: Precondition): void {
-  const matches = (tags: readonly string[]): boolean =>
-    entry !== undefined && (tags.includes("*") || tags.includes(entry.etag));
-  if (precondition.ifMatch && !matches(precondition.ifMatch)) {
-    if (!entry) throw new RingstowError("NoSuchKey");
-    throw new RingstowError("PreconditionFailed", undefined, { condition: "If-Match" });
-  }
-  if (precondition.ifNoneMatch && matches(precondition.ifNoneMatch)) {
-    throw new RingstowError("PreconditionFailed", undefined, { condition: "If-None-Match" });
-  }
-}
 
 function commit(
   chain: Chain,
@@ -192,7 +179,7 @@ function garbageOf(entries: readonly Entry[], context: OperationContext): Garbag
   return entries.flatMap((entry): Garbage[] =>
     entry.body.kind === "parts"
       ? [{ kind: "upload", sinceMs, uploadId: entry.body.uploadId }]
-      : blocksOf(entry).map((block) => ({ kind: "block", sinceMs, block })),
+      : blocksOf(entry).map((block) => ({ kind: "block", sinceMs, block: withFormer(block) })),
   );
 }
 
@@ -207,41 +194,25 @@ function mergeGarbage(garbage: readonly Garbage[], added: readonly Garbage[]): G
 
 // ---------------------------------------------------------------- replicas and garbage
 
-/** The block with one more replica of its newest bytes, or a pointer raised to them; else the very same block. */
-export function grownBlock(
-  block: BlockRef,
-  operation: Extract<ChainOperation, { type: "addPointer" }>,
-): BlockRef {
-  if (block.id !== operation.block) return block;
-  const { node } = operation;
-  const version = block.replicas.reduce((newest, one) => Math.max(newest, one.version), 0) || 1;
-  const present = block.replicas.find((pointer) => pointer.node === node);
-  if (!present) return { ...block, replicas: [...block.replicas, { node, version }] };
-  if (present.version >= version) return block;
-  const replicas = block.replicas.map((one) => (one === present ? { node, version } : one));
-  return { ...block, replicas };
-}
-
-function addPointer(
-  chain: Chain,
-  operation: Extract<ChainOperation, { type: "addPointer" }>,
-): ChainStep {
-  let added = false;
-  const grow = (block: BlockRef): BlockRef => {
-    const grown = grownBlock(block, operation);
-    added ||= grown !== block;
-    return grown;
+function changeBlocks(chain: Chain, operation: PointerOperation): ChainStep {
+  let changed = false;
+  const change = (block: BlockRef): BlockRef => {
+    const next = changePointers(block, operation);
+    changed ||= next !== block;
+    return next;
   };
   const entries = chain.entries.map((entry) =>
     entry.body.kind === "blocks"
-      ? { ...entry, body: { ...entry.body, blocks: entry.body.blocks.map(grow) } }
+      ? { ...entry, body: { ...entry.body, blocks: entry.body.blocks.map(change) } }
       : entry,
   );
   // A late copy of what is garbage by now must be deleted with the others.
   const garbage = chain.garbage.map((item) =>
-    item.kind === "block" ? { ...item, block: grow(item.block) } : item,
+    item.kind === "block" && operation.type === "addPointer"
+      ? { ...item, block: change(item.block) }
+      : item,
   );
-  return step(added ? { ...chain, entries, garbage } : chain, { type: "pointer", added });
+  return step(changed ? { ...chain, entries, garbage } : chain, { type: "pointer", changed });
 }
 
 function disown(chain: Chain, block: BlockId): ChainStep {

@@ -1,43 +1,53 @@
 // Puts the index module together: replica, elections, executor, fast reads, anti-entropy, and the handlers with which
 // this node answers its peers.
-import { RingstowError } from "../../shared/errors.ts";
 import {
+  type BlockId,
   type NodeId,
   type RequestId,
   nodeOfVoter,
   parseRequestId,
   toHex,
 } from "../../shared/ids.ts";
-import { checkerMs, garbageBatchMax, leaderPatienceMs } from "../../shared/limits.ts";
+import {
+  callTimeoutMs,
+  joinAfterDefaultMs,
+  leaderPatienceMs,
+  repairAfterDefaultMs,
+} from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type NodeConfig } from "../config.ts";
-import { type Ports, type Timer, TransportError } from "../ports.ts";
+import { type Ports, TransportError } from "../ports.ts";
 import { type Peers } from "../peers.ts";
 import { type Route } from "../route/types.ts";
+import { answerMembers } from "./answer-members.ts";
+import { BlockRepairs } from "./block-repairs.ts";
 import { ChainCensus } from "./chain-census.ts";
+import { ChainChecker } from "./chain-checker.ts";
+import { CopiesRegister } from "./copies-register.ts";
 import { Elections } from "./elections.ts";
-import { Executor, type LeaderReply } from "./executor.ts";
+import { Executor } from "./executor.ts";
 import { type FastReadOptions, fastRead } from "./fast-read.ts";
 import { type IndexFaults } from "./faults.ts";
-import { createMemberLink } from "./member-link.ts";
-import { NotLeader } from "./quorum.ts";
-import { decodeState, valueOf } from "./register-state.ts";
+import { type MemberLink, createMemberLink } from "./member-link.ts";
+import { OwnLead } from "./own-lead.ts";
+import { decodeState, parseOperation, valueOf } from "./register-state.ts";
 import { Replica } from "./replica.ts";
 import { ReplyTimes } from "./reply-times.ts";
 import { scan } from "./scan.ts";
+import { countSlices } from "./slice-counts.ts";
 import { SliceDigests } from "./slice-digests.ts";
-import { type SliceLeader } from "./slice-leader.ts";
 import { Synchroniser } from "./synchroniser.ts";
 import {
-  type Chain,
   type ExecuteOptions,
   type Index,
   type RegisterAddress,
   type RegisterKey,
   type RegisterOperation,
   type RegisterResult,
+  type RepairStep,
 } from "./types.ts";
+import { ViewChanges } from "./view-changes.ts";
 import { genesisViews } from "./views.ts";
 
 export interface IndexOptions extends Pick<Ports, "clock" | "chance" | "store" | "digest" | "log"> {
@@ -46,7 +56,9 @@ export interface IndexOptions extends Pick<Ports, "clock" | "chance" | "store" |
   readonly route: Route;
   readonly faults?: IndexFaults | undefined;
   /** Frees what a chain that this node leads holds as due garbage. */
-  readonly freeGarbage: (at: RegisterAddress, chain: Chain) => Promise<void>;
+  readonly freeGarbage: (at: RegisterAddress) => Promise<void>;
+  /** Does one step of a repair; see BlockRepairsDeps. */
+  readonly repairBlock: (step: RepairStep) => Promise<boolean>;
 }
 
 export function createIndex(options: IndexOptions): Index {
@@ -58,25 +70,49 @@ class IndexModule implements Index {
   readonly #slices: number;
   readonly #replica: Replica;
   readonly #elections: Elections;
+  readonly #lead: OwnLead;
   readonly #executor: Executor;
   readonly #fast: FastReadOptions;
   readonly #digests: SliceDigests;
   readonly #census: ChainCensus;
   readonly #synchroniser: Synchroniser;
-  #checker: Timer | undefined;
-  #stopped = false;
+  readonly #views: ViewChanges;
+  readonly #repairs: BlockRepairs;
+  readonly #checker: ChainChecker;
+  readonly #copies: CopiesRegister;
 
   constructor(options: IndexOptions) {
     this.#options = options;
-    const { config, route, peers, clock, chance, store, digest, log, faults } = options;
-    const viewOf = genesisViews(config.genesis);
-    this.#slices = 2 ** config.genesis.sliceBits;
-    this.#replica = new Replica({ store, voter: route.voter, viewOf, faults });
+    const { config, route, peers, clock, store, digest, log, faults } = options;
+    const { sliceBits } = config.genesis;
+    this.#slices = 2 ** sliceBits;
+    this.#replica = new Replica({
+      store,
+      voter: route.voter,
+      viewOf: genesisViews(config.genesis),
+      faults,
+    });
+    this.#views = new ViewChanges({
+      replica: this.#replica,
+      ...{ peers, route, clock, log, faults, sliceBits },
+      joinAfterMs: config.joinAfterMs ?? joinAfterDefaultMs,
+      repairAfterMs: config.repairAfterMs ?? repairAfterDefaultMs,
+      newRequestId: () => this.#newRequestId(),
+    });
+    const { directory } = this.#views;
     const link = createMemberLink(route.voter, this.#replica, peers, route);
     this.#digests = new SliceDigests(this.#replica, digest);
     this.#census = new ChainCensus(store, this.#replica, clock);
-    this.#executor = new Executor({ clock, chance, route, viewOf });
-    this.#fast = { link, clock, route, viewOf, replyTimes: new ReplyTimes() };
+    this.#executor = this.#newExecutor();
+    this.#fast = {
+      link,
+      clock,
+      route,
+      views: directory,
+      replyTimes: new ReplyTimes(),
+      majority: this.#executor.majority,
+      faults,
+    };
     this.#synchroniser = new Synchroniser({
       replica: this.#replica,
       digests: this.#digests,
@@ -85,20 +121,60 @@ class IndexModule implements Index {
       clock,
       log,
       slices: this.#slices,
+      views: directory,
       readByLeader: (slice, key) => this.#readByLeader(slice, key, false),
     });
-    this.#elections = new Elections({
-      replica: this.#replica,
-      link,
-      route,
-      clock,
-      log,
-      slices: this.#slices,
-      faults,
-      newRequestId: () => this.#newRequestId(),
-      onMissed: (slice, member) => this.#synchroniser.tellBehind(slice, member),
+    this.#copies = new CopiesRegister({
+      ...{ sliceBits, route, log },
+      execute: (at, operation, how) => this.execute(at, operation, how),
+    });
+    this.#elections = this.#newElections(link);
+    this.#lead = new OwnLead({
+      ...{ self: route.self.id, replica: this.#replica },
+      ...{ elections: this.#elections, views: directory },
+    });
+    this.#checker = new ChainChecker({
+      census: this.#census,
+      elections: this.#elections,
+      ...{ clock, log },
+      freeGarbage: options.freeGarbage,
+    });
+    this.#repairs = new BlockRepairs({
+      ...{ clock, log, route, census: this.#census },
+      afterMs: config.repairAfterMs,
+      slicesLed: () => this.#elections.slicesLed(),
+      read: async (at) => (await this.read(at, { body: false })).value,
+      repair: options.repairBlock,
     });
     this.#answerPeers(peers);
+  }
+
+  #newExecutor(): Executor {
+    const { clock, chance, route, peers } = this.#options;
+    return new Executor({
+      ...{ clock, chance, route, views: this.#views.directory },
+      leads: async (node, slice) =>
+        node === route.self.id
+          ? this.#lead.of(slice)
+          : peers.call(this.#peer(node), "index.leader", { slice }, callTimeoutMs),
+    });
+  }
+
+  #newElections(link: MemberLink): Elections {
+    const { route, clock, log, faults } = this.#options;
+    return new Elections({
+      replica: this.#replica,
+      ...{ link, route, clock, log, faults },
+      slices: this.#slices,
+      newRequestId: () => this.#newRequestId(),
+      onMissed: (slice, member) => this.#synchroniser.tellBehind(slice, member),
+      onElected: (leader, election) => {
+        this.#views.elected(leader, election);
+        this.#copies.elected(leader, election.names);
+      },
+      onBehind: (leader) => this.#views.behind(leader),
+      onPassed: (slice, view) => void this.#views.directory.learn(slice, view),
+    });
   }
 
   // ------------------------------------------------------------------ Index
@@ -106,12 +182,15 @@ class IndexModule implements Index {
   async start(): Promise<void> {
     this.#elections.start();
     this.#synchroniser.start();
-    this.#scheduleChecker();
+    this.#views.start(this.#elections);
+    this.#repairs.start();
+    this.#checker.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#checker?.cancel();
+    this.#checker.stop();
+    this.#views.stop();
+    this.#repairs.stop();
     this.#synchroniser.stop();
     this.#elections.stop();
   }
@@ -128,7 +207,7 @@ class IndexModule implements Index {
       async (node, urge, unanswered) => {
         const again = unanswered || sentBefore === true;
         if (node === route.self.id) {
-          return this.#lead(slice, urge, async (leader) => ({
+          return this.#lead.run(slice, urge, async (leader) => ({
             result: await leader.execute(key, operation, requestId, body, again),
           }));
         }
@@ -144,46 +223,63 @@ class IndexModule implements Index {
         return { type: "done", result: JSON.parse(answer.result) as RegisterResult };
       },
     );
+    this.#copies.decided(reply.result);
     return reply.result;
   }
 
+  setCopies(...change: Parameters<Index["setCopies"]>): ReturnType<Index["setCopies"]> {
+    return this.#copies.set(...change);
+  }
+
   async read({ slice, key }: RegisterAddress, { body }: { body: boolean }) {
-    const register =
-      (await fastRead(this.#fast, slice, key, body)) ??
-      (await this.#readByLeader(slice, key, body));
+    const register = await this.#readByLeader(slice, key, body, async () => {
+      const agreed = await fastRead(this.#fast, slice, key, body);
+      return agreed && { register: agreed };
+    });
     return { value: valueOf(decodeState(register.value ?? "")), body: register.body };
   }
 
   scan(requests: Parameters<Index["scan"]>[0]): ReturnType<Index["scan"]> {
     const readByLeader = (slice: Slice, key: RegisterKey): Promise<StoredRegister> =>
       this.#readByLeader(slice, key, false);
-    return scan({ ...this.#fast, readByLeader }, requests);
+    const slices = [...new Set(requests.map(({ slice }) => slice))];
+    return this.#executor.withMajorities(slices, (isOver) =>
+      scan({ ...this.#fast, readByLeader }, requests, isOver),
+    );
   }
 
   view(slice: Slice): ReturnType<Index["view"]> {
-    const { epoch, members } = this.#replica.viewOf(slice);
+    const { epoch, members } = this.#views.directory.viewOf(slice);
     const own = this.#elections.leaderOf(slice) ? this.#options.route.self.id : undefined;
     const leader = own ?? this.#executor.hint(slice) ?? this.#elections.believedLeader(slice);
     return { epoch, members: members.map(nodeOfVoter), leader };
   }
 
+  recover(lost: ReadonlySet<NodeId>): number {
+    return this.#views.recover(lost);
+  }
+
   async counts(): ReturnType<Index["counts"]> {
-    const { config, route } = this.#options;
-    const live = new Set(route.live().map(({ id }) => id));
-    let chains = 0;
-    let slicesHeld = 0;
-    let underReplicated = 0;
-    for (const slice of this.#held()) {
-      slicesHeld++;
-      chains += await this.#census.chains(slice);
-      if (!this.#elections.leaderOf(slice)) continue;
-      underReplicated += await this.#census.underReplicated(
-        slice,
-        Math.min(config.genesis.copies, route.members().length),
-        (node) => live.has(node),
-      );
-    }
-    return { chains, slicesHeld, slicesLed: this.#elections.led, underReplicated };
+    const { route } = this.#options;
+    const parts = { census: this.#census, elections: this.#elections, route };
+    const { toResize, ...counts } = await countSlices(parts, this.#held());
+    const { led: slicesLed } = this.#elections;
+    const repairing = this.#repairs.pending;
+    const views = { changing: this.#views.underWay, toResize, pauses: this.#views.pauses() };
+    return { ...counts, slicesLed, repairing, views };
+  }
+
+  async report({ slice, key }: RegisterAddress, block: BlockId, bad?: NodeId): Promise<void> {
+    const { route, peers } = this.#options;
+    const request = { slice, key, block, ...(bad === undefined ? {} : { bad }) };
+    await this.#executor.ask<object>(slice, async (node, urge) =>
+      node === route.self.id
+        ? this.#lead.run(slice, urge, async () => {
+            this.#repairs.report({ slice, key }, block, bad);
+            return {};
+          })
+        : peers.call(this.#peer(node), "index.report", request, leaderPatienceMs),
+    );
   }
 
   async digests(): Promise<ReadonlyMap<number, string>> {
@@ -194,51 +290,29 @@ class IndexModule implements Index {
 
   // ------------------------------------------------------------------ leading
 
-  async #readByLeader(slice: Slice, key: RegisterKey, body: boolean): Promise<StoredRegister> {
+  async #readByLeader(
+    slice: Slice,
+    key: RegisterKey,
+    body: boolean,
+    fast?: () => Promise<{ register: StoredRegister } | undefined>,
+  ): Promise<StoredRegister> {
     const { route, peers } = this.#options;
     const reply = await this.#executor.ask<{ register: StoredRegister }>(
       slice,
       async (node, urge) =>
         node === route.self.id
-          ? this.#lead(slice, urge, async (leader) => ({ register: await leader.read(key, body) }))
+          ? this.#lead.run(slice, urge, async (leader) => ({
+              register: await leader.read(key, body),
+            }))
           : peers.call(
               this.#peer(node),
               "index.read",
               { slice, key, body, urge },
               leaderPatienceMs,
             ),
+      fast,
     );
     return reply.register;
-  }
-
-  /**
-   * Runs work on this node's leader of a slice, campaigning first when nobody else leads it (or `urge` says that the
-   * one who does is not answering).
-   */
-  async #lead<T>(
-    slice: Slice,
-    urge: boolean,
-    work: (leader: SliceLeader) => Promise<T>,
-  ): Promise<LeaderReply<T>> {
-    if (!this.#replica.votesIn(slice)) return { type: "notLeader" };
-    let leader = this.#elections.leaderOf(slice);
-    if (!leader) {
-      const me = this.#options.route.self.id;
-      const other = this.#elections.believedLeader(slice) ?? this.#elections.preferred(slice);
-      if (!urge && other !== undefined && other !== me) return { type: "notLeader", leader: other };
-      await this.#elections.campaign(slice);
-      leader = this.#elections.leaderOf(slice);
-      if (!leader) {
-        const winner = this.#elections.believedLeader(slice);
-        return winner === me ? { type: "notLeader" } : { type: "notLeader", leader: winner };
-      }
-    }
-    try {
-      return { type: "done", ...(await work(leader)) };
-    } catch (error) {
-      if (error instanceof NotLeader) return { type: "notLeader" };
-      throw error;
-    }
   }
 
   #peer(node: NodeId) {
@@ -257,88 +331,36 @@ class IndexModule implements Index {
     }
   }
 
-  // ------------------------------------------------------------------ garbage
-
-  #scheduleChecker(): void {
-    this.#checker = this.#options.clock.after(checkerMs, () => {
-      this.#checkChains()
-        .catch((error: unknown) => {
-          this.#options.log.warn("Cannot check chains", { error: String(error) });
-        })
-        .finally(() => {
-          if (!this.#stopped) this.#scheduleChecker();
-        });
-    });
-  }
-
-  async #checkChains(): Promise<void> {
-    const { clock, freeGarbage } = this.#options;
-    for (const slice of this.#elections.slicesLed()) {
-      if (this.#stopped) return;
-      const free = async (key: RegisterKey, chain: Chain): Promise<void> => {
-        // A step frees so many: a name that is replaced often must not gather more than a round frees.
-        for (let at = 0; at < chain.garbage.length && !this.#stopped; at += garbageBatchMax) {
-          const garbage = chain.garbage.slice(at, at + garbageBatchMax);
-          await freeGarbage({ slice, key }, { ...chain, garbage });
-        }
-      };
-      // A leader counts a lease from when it first sees the lock: a lock that nobody asks for must be seen too.
-      const see = async (key: RegisterKey): Promise<void> => {
-        if (!this.#stopped) await this.#elections.leaderOf(slice)?.read(key, false);
-      };
-      await this.#census.visitDue(slice, clock.wallMs(), free, see);
-    }
-  }
-
   // ------------------------------------------------------------------ peers
 
   #answerPeers(peers: Peers): void {
-    const replica = this.#replica;
-    peers.onCall("index.prepare", ({ claims }) => replica.prepare(claims));
-    peers.onCall("index.readreg", ({ slice, ballot, keys }) =>
-      replica.readReg(slice, ballot, keys),
-    );
-    peers.onCall("index.names", ({ slice, ballot, after }) => replica.names(slice, ballot, after));
-    peers.onCall("index.accept", ({ slice, ballot, writes }) =>
-      replica.accept(slice, ballot, writes),
-    );
-    peers.onCall("index.confirm", ({ slice, ballot }) => replica.confirm(slice, ballot));
-    peers.onCall("index.readfast", ({ slice, key, want }) => replica.readFast(slice, key, want));
-    peers.onCall("index.scan", ({ ranges }) => replica.scanAll(ranges));
+    answerMembers(peers, {
+      replica: this.#replica,
+      digests: this.#digests,
+      directory: this.#views.directory,
+      synchroniser: this.#synchroniser,
+    });
     peers.onCall("index.execute", async (request) => {
       const { slice, operation, requestId, body, urge, again } = request;
       const key = request.key as RegisterKey;
-      return this.#lead(slice, urge, async (leader) => ({
-        result: JSON.stringify(
-          await leader.execute(key, parseOperation(operation), requestId, body, again),
-        ),
-      }));
+      return this.#lead.run(slice, urge, async (leader) => {
+        const parsed = parseOperation(operation);
+        const result = await leader.execute(key, parsed, requestId, body, again);
+        this.#copies.decided(result);
+        return { result: JSON.stringify(result) };
+      });
     });
     peers.onCall("index.read", ({ slice, key, body, urge }) =>
-      this.#lead(slice, urge, async (leader) => ({
+      this.#lead.run(slice, urge, async (leader) => ({
         register: await leader.read(key as RegisterKey, body),
       })),
     );
-    peers.onCall("index.digests", async ({ slices }) => {
-      const found: string[] = [];
-      // One by one: each may hold a page of the store.
-      for (const slice of slices) found.push(await this.#digests.of(slice));
-      return found;
-    });
-    peers.onCall("index.versions", ({ slice, after }) => replica.versions(slice, after));
-    peers.onCall("index.fetch", ({ slice, keys }) => replica.fetch(slice, keys));
-    peers.onCall("index.behind", ({ slices }, caller) => {
-      if (caller.id) this.#synchroniser.syncWith(caller.id, slices);
-      return {};
-    });
-  }
-}
-
-/** Operations cross the wire as JSON between nodes of one cluster and one protocol version. */
-function parseOperation(text: string): RegisterOperation {
-  try {
-    return JSON.parse(text) as RegisterOperation;
-  } catch {
-    throw new RingstowError("InvalidRequest", "Cannot read an operation: it is not JSON");
+    peers.onCall("index.leader", ({ slice }) => this.#lead.of(slice));
+    peers.onCall("index.report", ({ slice, key, block, bad }) =>
+      this.#lead.run(slice, false, async () => {
+        this.#repairs.report({ slice, key: key as RegisterKey }, block, bad);
+        return {};
+      }),
+    );
   }
 }

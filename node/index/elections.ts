@@ -2,18 +2,18 @@
 // A node campaigns when it is asked to lead a slice whose leader is gone, and, as its duty, for slices that nobody
 // leads and for which it is the first live member.
 import { type NodeId, type RequestId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
-import { campaignBatchMax, dutyMs } from "../../shared/limits.ts";
+import { campaignBatchMax, dutyMs, leaderlessRounds } from "../../shared/limits.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Ballot, epochOf, makeBallot, roundOf, voterOf } from "../../shared/versions.ts";
 import { type Clock, type Log, type Timer } from "../ports.ts";
-import { type Route } from "../route/types.ts";
+import { type Route, isLive } from "../route/types.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type Claim, type MemberLink } from "./member-link.ts";
 import { NoEffects } from "./no-effects.ts";
 import { type Replica } from "./replica.ts";
 import { type PrepareReply } from "./replica-replies.ts";
 import { SettledCache } from "./settled-cache.ts";
-import { SliceLeader } from "./slice-leader.ts";
+import { SliceLeader, type SliceLeaderOptions } from "./slice-leader.ts";
 import { type View, majorityOf } from "./views.ts";
 
 export interface ElectionsOptions {
@@ -26,6 +26,16 @@ export interface ElectionsOptions {
   readonly slices: number;
   readonly faults?: IndexFaults | undefined;
   readonly onMissed: (slice: Slice, member: VoterId) => void;
+  readonly onElected?: ((leader: SliceLeader, election: Election) => void) | undefined;
+  readonly onBehind?: SliceLeaderOptions["onBehind"];
+  readonly onPassed?: SliceLeaderOptions["onPassed"];
+}
+
+export interface Election {
+  /** Registers that a majority named; undefined: too many to name. */
+  readonly names: ReadonlySet<string> | undefined;
+  /** Nobody is known to have led in this view before. */
+  readonly first: boolean;
 }
 
 /** What callers wait for. */
@@ -42,8 +52,12 @@ interface Candidacy {
   readonly view: View;
   readonly ballot: Ballot;
   readonly promises: Map<VoterId, readonly string[] | undefined>;
+  /** Nobody is known to have led in the view before. */
+  readonly first: boolean;
   answers: number;
   elected: boolean;
+  /** A member that is not active in the view. */
+  behind: VoterId | undefined;
 }
 
 export class Elections {
@@ -56,6 +70,8 @@ export class Elections {
   readonly #settled = new SettledCache();
   /** Highest round that refused us. */
   readonly #rounds = new Map<Slice, number>();
+  /** Looks in a row that found nobody leading, as far as this node's own promise tells. */
+  readonly #leaderless = new Map<Slice, number>();
   #waiting: Campaign[] = [];
   #duty: Timer | undefined;
   #stopped = false;
@@ -76,6 +92,10 @@ export class Elections {
     for (const leader of this.#leaders.values()) leader.depose();
   }
 
+  get voter(): VoterId {
+    return this.#self;
+  }
+
   get led(): number {
     return this.#leaders.size;
   }
@@ -87,24 +107,39 @@ export class Elections {
   /** This node's leader of a slice, if it still is one. */
   leaderOf(slice: Slice): SliceLeader | undefined {
     const leader = this.#leaders.get(slice);
-    if (leader && this.#options.replica.promised(slice) !== leader.ballot) leader.depose();
+    if (leader && !this.#options.replica.mayLead(slice, leader.ballot)) leader.depose();
     return this.#leaders.get(slice);
   }
 
-  /** Who leads a slice as far as this node's own promise tells; undefined when that node is not there. */
+  /** This node's vote in the slice's view is given up: so is the lead. */
+  resign(slice: Slice): void {
+    this.#leaders.get(slice)?.depose();
+    this.#rounds.delete(slice);
+  }
+
+  /**
+   * Who leads a slice as far as this node's own promise tells; undefined when that node is not there, or nobody is
+   * known to have been elected.
+   */
   believedLeader(slice: Slice): NodeId | undefined {
-    const voter = voterOf(this.#options.replica.promised(slice));
-    if (voter === undefined) return undefined;
+    const { replica } = this.#options;
+    const voter = voterOf(replica.promised(slice));
+    if (voter === undefined || replica.inherits(slice)) return undefined;
     const node = nodeOfVoter(voter);
     return this.#isLive(node) ? node : undefined;
   }
 
-  /** The member that should campaign: the first live one in the view's order. */
+  /**
+   * The member that should campaign: the first live one in the view's order. Where all are leaving, the first of those
+   * that left: somebody must lead the slice to hand it over.
+   */
   preferred(slice: Slice): NodeId | undefined {
-    return this.#options.replica
-      .viewOf(slice)
-      .members.map(nodeOfVoter)
-      .find((node) => this.#isLive(node));
+    const { replica, route } = this.#options;
+    const members = replica.viewOf(slice).members.map(nodeOfVoter);
+    return (
+      members.find((node) => this.#isLive(node)) ??
+      members.find((node) => route.find(node)?.state === "left")
+    );
   }
 
   /** Tries to become the leader of a slice; resolves when that campaign ended, well or not. */
@@ -124,8 +159,7 @@ export class Elections {
   // ------------------------------------------------------------------ inside
 
   #isLive(node: NodeId): boolean {
-    const state = this.#options.route.find(node)?.state;
-    return state === "alive" || state === "suspect";
+    return isLive(this.#options.route.find(node));
   }
 
   async #runWaiting(): Promise<void> {
@@ -169,9 +203,25 @@ export class Elections {
     const { replica } = this.#options;
     const { slice } = campaign;
     const view = replica.viewOf(slice);
-    const round = Math.max(roundOf(replica.promised(slice)), this.#rounds.get(slice) ?? 0) + 1;
-    const ballot = makeBallot(view.epoch, round, this.#self);
-    return { slice, campaign, view, ballot, promises: new Map(), answers: 0, elected: false };
+    const promised = replica.promised(slice);
+    const round = Math.max(roundOf(promised), this.#rounds.get(slice) ?? 0) + 1;
+    const first = replica.inherits(slice);
+    const isOurs = first && voterOf(promised) === this.#self;
+    // As good as a new claim, and durable already; unless a member refused it.
+    const inherited = isOurs && !this.#rounds.has(slice) ? promised : undefined;
+    const ballot = inherited ?? makeBallot(view.epoch, round, this.#self);
+    const promises = new Map();
+    return {
+      slice,
+      campaign,
+      view,
+      ballot,
+      first,
+      promises,
+      answers: 0,
+      elected: false,
+      behind: undefined,
+    };
   }
 
   /** Counts one member's answer; undefined: none came. */
@@ -179,23 +229,38 @@ export class Elections {
     const { slice, view, ballot, promises } = candidacy;
     candidacy.answers++;
     if (reply?.ok === true) promises.set(member, reply.keys);
-    else if (reply && epochOf(reply.promised) === view.epoch) {
+    else if (reply?.view && reply.view.epoch > view.epoch) {
+      this.#options.onPassed?.(slice, reply.view);
+    } else if (reply?.reason === "epoch" && reply.epoch < view.epoch) {
+      candidacy.behind = member;
+    } else if (reply && epochOf(reply.promised) === view.epoch) {
       this.#rounds.set(slice, Math.max(this.#rounds.get(slice) ?? 0, roundOf(reply.promised)));
     }
     const quorum = this.#options.faults?.smallQuorum === true ? 1 : majorityOf(view.members.length);
     const decided = promises.size >= quorum;
-    if (decided && !candidacy.elected && this.#options.replica.promised(slice) === ballot) {
+    if (decided && !candidacy.elected && this.#options.replica.mayLead(slice, ballot)) {
       candidacy.elected = true;
       this.#lead(candidacy);
     }
     if (candidacy.elected || candidacy.answers === view.members.length) {
       this.#end(candidacy.campaign);
     }
+    this.#tellBehind(candidacy);
   }
 
-  #lead({ slice, view, ballot, promises }: Candidacy): void {
+  /** Who began a change may be gone, and a slice without writes hears of such a member at its elections alone. */
+  #tellBehind({ slice, ballot, first, elected, behind }: Candidacy): void {
+    const leader = this.#leaders.get(slice);
+    // At the first one of a view others may still be on their way into it.
+    if (!elected || first || behind === undefined || leader?.ballot !== ballot) return;
+    this.#options.onBehind?.(leader, behind);
+  }
+
+  #lead({ slice, view, ballot, first, promises }: Candidacy): void {
     if (this.#stopped) return;
-    const { link, clock, faults, onMissed, log, newRequestId } = this.#options;
+    const { replica, link, clock, faults, log, newRequestId } = this.#options;
+    const { onMissed, onBehind, onPassed } = this.#options;
+    replica.spendInherited(slice);
     this.#leaders.get(slice)?.depose();
     const lists = [...promises.values()];
     const names = lists.includes(undefined)
@@ -214,12 +279,16 @@ export class Elections {
       newRequestId,
       faults,
       onMissed,
+      onBehind,
+      onPassed,
       onDeposed: (ended) => {
         if (this.#leaders.get(slice) === ended) this.#leaders.delete(slice);
       },
     });
     this.#leaders.set(slice, leader);
+    this.#leaderless.delete(slice);
     this.#rounds.delete(slice);
+    this.#options.onElected?.(leader, { names, first });
     if (names) return;
     leader.loadNames().catch((error: unknown) => {
       // New keys then cost a read each: slower, not wrong.
@@ -248,9 +317,14 @@ export class Elections {
       const slice = number as Slice;
       if (!replica.votesIn(slice) || this.leaderOf(slice) || this.#campaigns.has(slice)) continue;
       const believed = this.believedLeader(slice);
-      if ((believed === undefined || believed === me) && this.preferred(slice) === me) {
-        void this.campaign(slice);
+      if (believed !== undefined && believed !== me) {
+        this.#leaderless.delete(slice);
+        continue;
       }
+      const rounds = (this.#leaderless.get(slice) ?? 0) + 1;
+      this.#leaderless.set(slice, rounds);
+      // The preferred member may take another for the leader that is none: then it is not waited for.
+      if (this.preferred(slice) === me || rounds > leaderlessRounds) void this.campaign(slice);
     }
   }
 }

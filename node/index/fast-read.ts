@@ -7,16 +7,22 @@ import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version, epochOf } from "../../shared/versions.ts";
 import { type Clock } from "../ports.ts";
 import { type Route } from "../route/types.ts";
+import { type IndexFaults } from "./faults.ts";
+import { type MajorityWatch } from "./majority-watch.ts";
 import { type MemberLink } from "./member-link.ts";
 import { type ReplyTimes } from "./reply-times.ts";
+import { type ViewDirectory } from "./view-directory.ts";
 import { type View, majorityOf } from "./views.ts";
 
 export interface FastReadOptions {
   readonly link: MemberLink;
   readonly clock: Clock;
   readonly route: Pick<Route, "find">;
-  readonly viewOf: (slice: Slice) => View;
+  readonly views: Pick<ViewDirectory, "viewOf" | "learn" | "search">;
   readonly replyTimes: ReplyTimes;
+  /** Told who answers, so that what follows a read in vain need not find out again. */
+  readonly majority?: Pick<MajorityWatch, "heard" | "silent"> | undefined;
+  readonly faults?: IndexFaults | undefined;
 }
 
 /** Whether `count` of `members` members with this version in this epoch may answer a read. */
@@ -25,8 +31,10 @@ export function mayAnswer(
   epoch: number,
   count: number,
   members: number,
+  faults?: IndexFaults,
 ): boolean {
   if (count === members) return true;
+  if (faults?.crossEpochFastRead === true) return count >= majorityOf(members);
   const current = version === NO_VERSION || epochOf(version) === epoch;
   return current && count >= majorityOf(members);
 }
@@ -40,15 +48,31 @@ export function readOrder(view: View, self: VoterId, route: Pick<Route, "find">)
   return view.members.toSorted((a, b) => rank(a) - rank(b));
 }
 
-/** The register by a majority's word; undefined when the members disagree or too few answer: ask the leader. */
-export function fastRead(
+/**
+ * The register by a majority's word; undefined when the members disagree or too few answer: ask the leader.
+ * Members of a view that has passed say so; then those of the next one are asked.
+ */
+export async function fastRead(
   options: FastReadOptions,
   slice: Slice,
   key: string,
   withBody: boolean,
 ): Promise<StoredRegister | undefined> {
+  for (;;) {
+    const view = options.views.viewOf(slice);
+    const found = await readIn(options, view, slice, key, withBody);
+    if (found || options.views.viewOf(slice).epoch === view.epoch) return found;
+  }
+}
+
+function readIn(
+  options: FastReadOptions,
+  view: View,
+  slice: Slice,
+  key: string,
+  withBody: boolean,
+): Promise<StoredRegister | undefined> {
   const { link, clock, route } = options;
-  const view = options.viewOf(slice);
   const order = readOrder(view, link.self, route);
   const quorum = majorityOf(order.length);
   const full: Want = withBody ? "body" : "value";
@@ -64,13 +88,21 @@ export function fastRead(
     const askedAtMs = clock.monotonicMs();
     link.readFast(member, slice, key, want).then(
       (reply) => {
-        if (member !== link.self) options.replyTimes.add(clock.monotonicMs() - askedAtMs);
+        if (member !== link.self) {
+          options.replyTimes.add(clock.monotonicMs() - askedAtMs);
+          options.majority?.heard(nodeOfVoter(member));
+        }
         if (reply.ok && reply.epoch === view.epoch && reply.members.includes(member)) {
           count(reply.register, want === full, reply.epoch);
-        } else askNext(full);
+        } else {
+          const told = reply.ok ? { epoch: reply.epoch, members: reply.members } : reply.view;
+          options.views.learn(slice, told);
+          askNext(full);
+        }
         finishOne();
       },
       () => {
+        if (member !== link.self) options.majority?.silent(nodeOfVoter(member), askedAtMs);
         askNext(full);
         finishOne();
       },
@@ -81,7 +113,8 @@ export function fastRead(
     byVersion.set(register.version, group);
     group.count++;
     if (isFull) group.register = register;
-    if (group.register && mayAnswer(register.version, epoch, group.count, order.length)) {
+    const { faults } = options;
+    if (group.register && mayAnswer(register.version, epoch, group.count, order.length, faults)) {
       hedge.cancel();
       resolve(group.register);
     }

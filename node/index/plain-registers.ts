@@ -1,16 +1,19 @@
-// Operations on registers that are no chains: parts of uploads, bucket records, access keys, gates. Pure functions like chain.ts.
+// Operations on registers that are no chains: parts of uploads, bucket records, access keys, gates, the number of
+// copies, views. Pure functions like chain.ts.
 import { RingstowError } from "../../shared/errors.ts";
 import { type AccessKey, type Bucket, type Part } from "../../shared/records.ts";
-import { grownBlock } from "./chain.ts";
+import { type PointerOperation, changePointers } from "./block-pointers.ts";
 import { type OperationContext } from "./chain-step.ts";
 import {
   type AccessKeyOperation,
   type BucketOperation,
   type ChainOperation,
+  type CopiesOperation,
   type GateOperation,
   type PartOperation,
   type RegisterResult,
   type RegisterValue,
+  type ViewOperation,
   isGivenUp,
 } from "./types.ts";
 
@@ -23,7 +26,7 @@ export interface PlainStep<T> {
 
 export function applyToPart(
   part: Part | undefined,
-  operation: PartOperation | Extract<ChainOperation, { type: "addPointer" | "disown" }>,
+  operation: PartOperation | PointerOperation | Extract<ChainOperation, { type: "disown" }>,
   context: OperationContext,
 ): PlainStep<Part> {
   switch (operation.type) {
@@ -37,15 +40,17 @@ export function applyToPart(
     }
     case "deletePart":
       return { value: undefined, changed: part !== undefined, result: { type: "done" } };
-    case "addPointer": {
+    case "addPointer":
+    case "repair":
+    case "released": {
       if (part?.body.kind !== "blocks") {
-        return { value: part, changed: false, result: { type: "pointer", added: false } };
+        return { value: part, changed: false, result: { type: "pointer", changed: false } };
       }
-      const { blocks } = part.body;
-      const grown = blocks.map((block) => grownBlock(block, operation));
-      const added = grown.some((block, at) => block !== blocks[at]);
-      const value: Part = { ...part, body: { kind: "blocks", blocks: grown } };
-      return { value, changed: added, result: { type: "pointer", added } };
+      const before = part.body.blocks;
+      const blocks = before.map((block) => changePointers(block, operation));
+      const changed = blocks.some((block, at) => block !== before[at]);
+      const value: Part = { ...part, body: { kind: "blocks", blocks } };
+      return { value, changed, result: { type: "pointer", changed } };
     }
     case "disown": {
       const named =
@@ -128,5 +133,33 @@ export function applyToGate(
     value: changed ? { kind: "gate", open, closer } : gate,
     changed,
     result: { type: "done" },
+  };
+}
+
+/** A setting that says the same already stays as it is, unless its version is behind what is in use. */
+export function applyToCopies(
+  present: Extract<RegisterValue, { kind: "copies" }> | undefined,
+  { copies, above }: CopiesOperation,
+): PlainStep<Extract<RegisterValue, { kind: "copies" }>> {
+  const version = present?.setting.version ?? 0;
+  const stays = present?.setting.copies === copies && version >= above;
+  const setting = stays ? present.setting : { version: Math.max(version, above) + 1, copies };
+  return {
+    value: { kind: "copies", setting },
+    changed: !stays,
+    result: { type: "copies", setting },
+  };
+}
+
+/** The first decision stands. */
+export function applyToView(
+  view: Extract<RegisterValue, { kind: "view" }> | undefined,
+  operation: ViewOperation,
+): PlainStep<Extract<RegisterValue, { kind: "view" }>> {
+  const value = view ?? { kind: "view", members: operation.members };
+  return {
+    value,
+    changed: view === undefined,
+    result: { type: "view", members: value.members },
   };
 }

@@ -5,6 +5,8 @@ import { askAgainMs, askAgainMax, quorumTimeoutMs } from "../../shared/limits.ts
 import { type Refusal } from "../../shared/protocol/index-calls.ts";
 import { type Ballot, epochOf } from "../../shared/versions.ts";
 import { type Clock, type Timer } from "../ports.ts";
+import { pause } from "../waiting.ts";
+import { type KnownView } from "./views.ts";
 
 /** The leader may not answer any more: another one is there, or no majority. What was in flight is unknown. */
 export class NotLeader extends Error {
@@ -24,7 +26,11 @@ export interface Question<T> {
   prepare(member: VoterId): Promise<unknown>;
   /** The quorum had answered, and then a member showed a higher ballot: it takes no more part under this one. */
   readonly overtaken?: (() => void) | undefined;
-  /** A member never answered although the quorum did. */
+  /** A member is not yet active in the ballot's epoch. */
+  readonly behind?: ((member: VoterId) => void) | undefined;
+  /** A member has left the ballot's epoch for this view. */
+  readonly passed?: ((view: KnownView) => void) | undefined;
+  /** A member never agreed: it gave no answer, or refused for good. */
   readonly missed?: ((member: VoterId) => void) | undefined;
 }
 
@@ -57,17 +63,21 @@ export function askQuorum<T extends { ok: true }>(question: Question<T>): Promis
             if (answers.size >= quorum) end(() => resolve(new Map(answers)));
             return;
           }
-          if (answer.promised > ballot || answer.epoch > epochOf(ballot)) {
+          const epoch = epochOf(ballot);
+          const passed = answer.view && answer.view.epoch > epoch ? answer.view : undefined;
+          if (passed) question.passed?.(passed);
+          if (answer.promised > ballot || answer.epoch > epoch || passed) {
             if (ended) question.overtaken?.();
             end(() => reject(new NotLeader("A higher ballot was promised")));
-            return;
+            break;
           }
+          if (answer.epoch < epoch) question.behind?.(member);
           await question.prepare(member);
         } catch {
           // No answer, or a replica whose disk refuses: ask again below.
         }
         failures++;
-        await new Promise<void>((again) => void clock.after(askAgainMs, again));
+        await pause(clock, askAgainMs);
       }
       question.missed?.(member);
     };

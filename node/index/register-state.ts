@@ -6,12 +6,20 @@ import { type Bucket } from "../../shared/records.ts";
 import { type RequestId } from "../../shared/ids.ts";
 import { applyToChain, isSpent } from "./chain.ts";
 import { type OperationContext } from "./chain-step.ts";
-import { applyToAccessKey, applyToBucket, applyToGate, applyToPart } from "./plain-registers.ts";
+import {
+  applyToAccessKey,
+  applyToBucket,
+  applyToCopies,
+  applyToGate,
+  applyToPart,
+  applyToView,
+} from "./plain-registers.ts";
 import {
   type AccessKeyOperation,
   type BucketOperation,
   type Chain,
   type ChainOperation,
+  type CopiesOperation,
   EMPTY_CHAIN,
   type GateOperation,
   type PartOperation,
@@ -19,6 +27,7 @@ import {
   type RegisterOperation,
   type RegisterResult,
   type RegisterValue,
+  type ViewOperation,
   kindOf,
 } from "./types.ts";
 
@@ -91,7 +100,7 @@ export function applyOperation(
   context: OperationContext,
 ): OperationStep {
   const kind = kindOf(key);
-  const onPart = operation.type === "addPointer" || operation.type === "disown";
+  const onPart = ON_PARTS_TOO.has(operation.type);
   if (KIND_OF_OPERATION[operation.type] !== kind && !(kind === "part" && onPart)) {
     throw new RingstowError(
       "InvalidRequest",
@@ -139,6 +148,14 @@ export function applyOperation(
       const gate = value?.kind === "gate" ? value : undefined;
       return { ...applyToGate(gate, operation as GateOperation), replacesBody: false };
     }
+    case "copies": {
+      const present = value?.kind === "copies" ? value : undefined;
+      return { ...applyToCopies(present, operation as CopiesOperation), replacesBody: false };
+    }
+    case "view": {
+      const view = value?.kind === "view" ? value : undefined;
+      return { ...applyToView(view, operation as ViewOperation), replacesBody: false };
+    }
   }
 }
 
@@ -155,6 +172,8 @@ const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]
   createUpload: "object",
   abortUpload: "object",
   disown: "object",
+  repair: "object",
+  released: "object",
   freed: "object",
   acquire: "object",
   renew: "object",
@@ -171,7 +190,17 @@ const KIND_OF_OPERATION: Record<RegisterOperation["type"], RegisterValue["kind"]
   touchKey: "accessKey",
   deleteKey: "accessKey",
   setGate: "gate",
+  setCopies: "copies",
+  decideView: "view",
 };
+
+/** Operations on chains that parts know as well. */
+const ON_PARTS_TOO: ReadonlySet<RegisterOperation["type"]> = new Set([
+  "addPointer",
+  "repair",
+  "released",
+  "disown",
+]);
 
 /** Whether an operation may make something exist in a bucket: its gate must be open. */
 export function needsOpenGate(operation: RegisterOperation): boolean {
@@ -194,6 +223,8 @@ export function digestOf(operation: RegisterOperation): string {
       return `publish ${operation.entry.etag}`;
     case "putPart":
       return `putPart ${operation.part.etag}`;
+    case "setCopies":
+      return `setCopies ${operation.copies}`;
     default:
       return operation.type;
   }
@@ -209,9 +240,41 @@ export function resultOf(outcome: Outcome): RegisterResult {
   throw new RingstowError(outcome.code, outcome.message, outcome.details);
 }
 
-/** Adds an answer; `kept` are the earlier ones still young enough. Throws SlowDown when there are too many. */
-export function withAnswer(kept: readonly Answered[], answer: Answered): readonly Answered[] {
-  if (kept.length >= dedupMax)
+/**
+ * What a register remembers of an answered request. A cancellation says it of the request that it cancels, too: a copy
+ * of that one which comes late must neither take the lock nor a place in its queue.
+ */
+export function answersOf(
+  operation: RegisterOperation,
+  requestId: RequestId,
+  outcome: Outcome,
+): readonly Answered[] {
+  const own: Answered = [requestId, digestOf(operation), outcome];
+  if (operation.type !== "cancel") return [own];
+  return [own, [operation.requestId, "acquire", { type: "queued", place: 0 }]];
+}
+
+/** Whether a cancellation must be written down although there is nothing to cancel: its request may still be on its way. */
+export function cancelsUnheard(state: RegisterState, operation: RegisterOperation): boolean {
+  return operation.type === "cancel" && !state.answered.some(([id]) => id === operation.requestId);
+}
+
+/** Adds answers, instead of older ones to the same requests. Throws SlowDown when there are too many. */
+export function withAnswers(
+  kept: readonly Answered[],
+  added: readonly Answered[],
+): readonly Answered[] {
+  const all = [...kept.filter(([id]) => added.every(([other]) => other !== id)), ...added];
+  if (all.length > dedupMax)
     throw new RingstowError("SlowDown", "Too many writes to one name in a minute");
-  return [...kept, answer];
+  return all;
+}
+
+/** Operations cross the wire as JSON between nodes of one cluster and one protocol version. */
+export function parseOperation(text: string): RegisterOperation {
+  try {
+    return JSON.parse(text) as RegisterOperation;
+  } catch {
+    throw new RingstowError("InvalidRequest", "Cannot read an operation: it is not JSON");
+  }
 }

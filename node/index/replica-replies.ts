@@ -7,3 +7,5 @@ export type ReadRegReply = ReplyOf<"index.readreg">;
 export type NamesReply = ReplyOf<"index.names">;
 export type ReadFastReply = ReplyOf<"index.readfast">;
 export type ScanReply = ReplyOf<"index.scan">[number];
+export type SealReply = ReplyOf<"index.seal">;
+export type SnapshotReply = ReplyOf<"index.snapshot">;

@@ -1,33 +1,30 @@
 // One node's copies of registers, slice by slice: the acceptor of the protocol.
 // Invariants: nothing is answered before it is durable; a promise never falls; a register's version never falls;
 // READREG answers only under exactly the promised ballot, and only after every write accepted before is durable.
+// Only an active member of a view votes in it (view-replica.ts).
 import { RingstowError } from "../../shared/errors.ts";
-import { type VoterId } from "../../shared/ids.ts";
 import { promiseNamesBytesMax, scanBytesMax } from "../../shared/limits.ts";
-import { type Refusal, type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
+import {
+  type Refusal,
+  type StoredRegister,
+  type VersionPage,
+  type Want,
+} from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import {
   type Ballot,
-  NO_BALLOT,
   NO_VERSION,
   type Version,
   ballotOf,
   epochOf,
+  roundOf,
+  voterOf,
 } from "../../shared/versions.ts";
 import { type Store, type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type ScanRange } from "./member-link.ts";
 import { allNames, readRegister, readRegisters, rowsAfter, scanRows } from "./stored-registers.ts";
-import {
-  bodyRow,
-  decodeJson,
-  encodeJson,
-  encodeRow,
-  keyOfRow,
-  metaRow,
-  registerRow,
-  versionOfRow,
-} from "./rows.ts";
+import { bodyRow, encodeRow, keyOfRow, registerRow, versionOfRow } from "./rows.ts";
 import {
   type AcceptReply,
   type NamesReply,
@@ -36,47 +33,25 @@ import {
   type ReadRegReply,
   type ScanReply,
 } from "./replica-replies.ts";
+import { type SliceState, refuse, stateWrite } from "./slice-state.ts";
+import { SliceStates, type SliceStatesOptions } from "./slice-states.ts";
 import { type View } from "./views.ts";
 
-interface SliceState {
-  readonly view: View;
-  readonly votes: boolean;
-  promised: Ballot;
-  /** The disk refused a promise: what is promised in memory would not survive a crash. */
-  promiseLost: boolean;
-  /** Ends when all writes accepted so far are durable (or have failed). */
-  written: Promise<void>;
-  /** Writes accepted and not ended. */
-  writing: number;
-  /** Grows with every accepted write; digests are cached by it. */
-  changes: number;
-}
-
-interface MetaRow {
-  readonly epoch: number;
-  readonly promised: Ballot;
-}
-
-export interface ReplicaOptions {
-  readonly store: Store;
-  readonly voter: VoterId;
-  readonly viewOf: (slice: Slice) => View;
+export interface ReplicaOptions extends SliceStatesOptions {
   readonly faults?: IndexFaults | undefined;
 }
 
 export class Replica {
+  /** Shared with the node's part in changes of views. */
+  readonly states: SliceStates;
   readonly #store: Store;
-  readonly #voter: VoterId;
-  readonly #viewOf: (slice: Slice) => View;
   readonly #faults: IndexFaults;
-  readonly #slices = new Map<Slice, SliceState>();
   /** Versions accepted and not yet durable, by register row. */
   readonly #pending = new Map<string, Version>();
 
   constructor(options: ReplicaOptions) {
+    this.states = new SliceStates(options);
     this.#store = options.store;
-    this.#voter = options.voter;
-    this.#viewOf = options.viewOf;
     this.#faults = options.faults ?? {};
   }
 
@@ -85,13 +60,32 @@ export class Replica {
     return this.#state(slice).votes;
   }
 
+  /** The newest view in which this folder was active; that of genesis when it never was. */
   viewOf(slice: Slice): View {
     return this.#state(slice).view;
+  }
+
+  /** Whether this node may lead under a ballot: it votes, and promised nothing higher. */
+  mayLead(slice: Slice, ballot: Ballot): boolean {
+    const { votes, promised } = this.#state(slice);
+    return votes && promised === ballot;
   }
 
   /** Highest ballot promised, durable or about to be. */
   promised(slice: Slice): Ballot {
     return this.#state(slice).promised;
+  }
+
+  /** Whether the promise came with the view, so that nobody need have been elected. */
+  inherits(slice: Slice): boolean {
+    const { inherited, view, promised } = this.#state(slice);
+    const isFirst = roundOf(promised) === 1 && view.epoch > 1;
+    return inherited || (this.#faults.inheritedForEver === true && isFirst);
+  }
+
+  /** Somebody was elected under the promise that came with the view: it serves for no other election. */
+  spendInherited(slice: Slice): void {
+    this.#state(slice).inherited = false;
   }
 
   /** A number that changes with every write to the slice since start. */
@@ -110,19 +104,24 @@ export class Replica {
     const replies: (Refusal | undefined)[] = claims.map(({ slice, ballot }) => {
       const state = this.#state(slice);
       if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
+      const isInherited = this.inherits(slice) && ballot === state.promised;
       const again = ballot === state.promised && state.promiseLost;
-      if (ballot <= state.promised && !again) return refuse(state, "promised");
+      if (ballot <= state.promised && !again && !isInherited) return refuse(state, "promised");
+      // Who was told so knows: a later process of the same voter must make a new claim. Our own may be made again.
+      if (voterOf(ballot) !== this.states.voter) state.inherited = false;
+      if (isInherited && !state.promiseLost) return undefined; // durable since the view began
       state.promised = ballot;
-      writes.push(this.#metaWrite(slice, state));
+      state.inherited &&= isInherited;
+      writes.push(stateWrite(slice, state));
       taken.push(state);
       return undefined;
     });
-    await this.#writePromises(writes, taken);
+    await this.states.writePromises(writes, taken);
     let budget = promiseNamesBytesMax;
     const answers: PrepareReply[] = [];
     for (const [i, { slice }] of claims.entries()) {
       const refused = replies[i];
-      const names = refused || budget <= 0 ? undefined : await allNames(this.#store, slice);
+      const names = refused || budget <= 0 ? undefined : await this.#names(slice);
       for (const name of names ?? []) budget -= name.length;
       answers.push(refused ?? { ok: true, keys: names });
     }
@@ -138,9 +137,10 @@ export class Replica {
     if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
     if (ballot < state.promised) return refuse(state, "promised");
     const writes: StoreWrite[] = [];
+    state.inherited = false;
     if (ballot > state.promised || state.promiseLost) {
       state.promised = ballot;
-      writes.push(this.#metaWrite(slice, state));
+      writes.push(stateWrite(slice, state));
     }
     const skipped = await this.#keep(slice, state, registers, writes);
     // What was skipped waited for another message's write, which may have failed, as may an earlier promise.
@@ -169,9 +169,11 @@ export class Replica {
 
   confirm(slice: Slice, ballot: Ballot): AcceptReply {
     const state = this.#state(slice);
-    return state.votes && state.promised === ballot && !state.promiseLost
-      ? { ok: true }
-      : refuse(state, this.#reason(state, ballot));
+    if (!state.votes || state.promised !== ballot || state.promiseLost) {
+      return refuse(state, this.#reason(state, ballot));
+    }
+    this.spendInherited(slice);
+    return { ok: true };
   }
 
   readFast(slice: Slice, key: string, want: Want): ReadFastReply {
@@ -206,21 +208,18 @@ export class Replica {
   }
 
   /** (key, version) of a slice's durable registers, in pages. */
-  async versions(
-    slice: Slice,
-    after: string,
-  ): Promise<{ rows: { key: string; version: Version }[]; more: boolean }> {
-    const { rows, more } = await rowsAfter(this.#store, slice, after);
-    return {
-      rows: rows.map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
-      more,
-    };
+  versions(slice: Slice, after: string): Promise<VersionPage> {
+    return this.states.versions(slice, after);
   }
 
-  /** Whole registers, the first of those asked for: as many as fit into one reply, at least one. */
+  /**
+   * Whole registers, the first of those asked for: as many as fit into one reply, at least one. With the epoch in which
+   * this folder is active; 0 when it is not.
+   */
   fetch(slice: Slice, keys: readonly string[]): { epoch: number; registers: StoredRegister[] } {
+    const { votes, view } = this.#state(slice);
     return {
-      epoch: this.viewOf(slice).epoch,
+      epoch: votes ? view.epoch : 0,
       registers: readRegisters(this.#store, slice, keys, scanBytesMax),
     };
   }
@@ -250,28 +249,13 @@ export class Replica {
   // ------------------------------------------------------------------ inside
 
   #state(slice: Slice): SliceState {
-    let state = this.#slices.get(slice);
-    if (!state) {
-      const row = this.#store.get(metaRow(slice));
-      const meta = row ? decodeJson<MetaRow>(row) : undefined;
-      const view = this.#viewOf(slice);
-      state = {
-        view,
-        votes: view.members.includes(this.#voter),
-        promised: meta?.promised ?? NO_BALLOT,
-        promiseLost: false,
-        written: Promise.resolve(),
-        writing: 0,
-        changes: 0,
-      };
-      this.#slices.set(slice, state);
-    }
-    return state;
+    return this.states.of(slice);
   }
 
-  #metaWrite(slice: Slice, state: SliceState): StoreWrite {
-    const meta: MetaRow = { epoch: state.view.epoch, promised: state.promised };
-    return { key: metaRow(slice), value: encodeJson(meta) };
+  /** Names of all registers of a slice; undefined when there are more than a promise carries. */
+  async #names(slice: Slice): Promise<string[] | undefined> {
+    const { rows, more } = await this.states.versions(slice, "");
+    return more ? allNames(this.#store, slice) : rows.map(({ key }) => key);
   }
 
   #mayRead(state: SliceState, ballot: Ballot): boolean {
@@ -317,47 +301,13 @@ export class Replica {
       return skipped;
     }
     try {
-      await this.#writePromises(writes, promises, [state]);
+      await this.states.writePromises(writes, promises, [state]);
       return skipped;
     } finally {
       for (const [row, version] of added) {
         if (this.#pending.get(row) === version) this.#pending.delete(row);
       }
     }
-  }
-
-  /** Writes a batch that holds the promises of `promising`, and perhaps registers of the slices `states`. */
-  async #writePromises(
-    writes: readonly StoreWrite[],
-    promising: readonly SliceState[],
-    states: readonly SliceState[] = promising,
-  ): Promise<void> {
-    const promised = promising.map((state) => state.promised);
-    try {
-      await this.#write(writes, states);
-    } catch (error) {
-      for (const state of promising) state.promiseLost = true;
-      throw error;
-    }
-    promising.forEach((state, i) => {
-      if (state.promised === promised[i]) state.promiseLost = false;
-    });
-  }
-
-  #write(writes: readonly StoreWrite[], states: readonly SliceState[]): Promise<void> {
-    if (writes.length === 0) return Promise.resolve();
-    const durable = this.#store.write(writes);
-    const done = (): void => {
-      for (const state of states) state.writing--;
-    };
-    const ended = durable.then(done, done);
-    for (const state of states) {
-      state.changes++;
-      state.writing++;
-      // The store ends batches in the order of the calls, so the newest one is the last to end.
-      state.written = ended;
-    }
-    return durable;
   }
 
   #read(slice: Slice, key: string, want: Want): StoredRegister {
@@ -367,8 +317,4 @@ export class Replica {
   #versionOf(slice: Slice, key: string): Version {
     return versionOfRow(this.#store.get(registerRow(slice, key)));
   }
-}
-
-function refuse(state: SliceState, reason: "promised" | "epoch"): Refusal {
-  return { ok: false, reason, promised: state.promised, epoch: state.view.epoch };
 }

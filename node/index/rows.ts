@@ -1,5 +1,5 @@
 // How replicas keep registers in the ordered store, and how a register's state is encoded as text.
-//   m/<slice>          promised ballot and epoch of the slice
+//   m/<slice>          promised ballot, view and mode of the slice (slice-state.ts)
 //   r/<slice>/<key>    version (76 digits) followed by the encoded state
 //   y/<slice>/<key>    inline body of that state; written and replaced in the same batch
 // The first character of an encoded state is "." for a tombstone, so that scans skip it undecoded.
@@ -14,10 +14,15 @@ const VERSION_DIGITS = 76;
 const sliceText = (slice: Slice): string => slice.toString(16).padStart(4, "0");
 
 export const metaRow = (slice: Slice): string => `m/${sliceText(slice)}`;
+export const isMetaRow = (row: string): boolean => row.startsWith("m/");
 export const registerRow = (slice: Slice, key: string): string => `r/${sliceText(slice)}/${key}`;
 export const bodyRow = (slice: Slice, key: string): string => `y/${sliceText(slice)}/${key}`;
 /** End (exclusive) of all register rows of a slice: "0" follows "/". */
 export const registerRowsEnd = (slice: Slice): string => `r/${sliceText(slice)}0`;
+/** End (exclusive) of the register rows of all slices. */
+export const REGISTER_ROWS_END = "r0";
+/** The slice of a register row's key. */
+export const sliceOfRow = (row: string): Slice => Number.parseInt(row.slice(2, 6), 16) as Slice;
 /** The register key inside a register row's key. */
 export const keyOfRow = (row: string): RegisterKey => row.slice(7) as RegisterKey;
 

@@ -8,7 +8,7 @@ import { type BucketId, type RequestId, type VoterId } from "../../shared/ids.ts
 import { leaseRetryMs, queueMax } from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Ballot, NO_VERSION, makeVersion } from "../../shared/versions.ts";
+import { type Ballot, NO_VERSION, epochOf, makeVersion } from "../../shared/versions.ts";
 import { type Clock, type Log } from "../ports.ts";
 import { Gates } from "./gates.ts";
 import { LeaderNames } from "./leader-names.ts";
@@ -22,6 +22,7 @@ import {
   NO_STATE,
   type Outcome,
   type RegisterState,
+  answersOf,
   decodeState,
   digestOf,
   encodeState,
@@ -29,7 +30,7 @@ import {
   isOpen,
   needsOpenGate,
   resultOf,
-  withAnswer,
+  withAnswers,
 } from "./register-state.ts";
 import {
   type RegisterKey,
@@ -41,8 +42,9 @@ import {
 import { SettledCache, type SettledPart } from "./settled-cache.ts";
 import { SharedRound } from "./shared-round.ts";
 import { type Touched, keptAnswers } from "./touched.ts";
+import { Turns } from "./turns.ts";
 import { type LeaderRequest, type Verdict, judge } from "./verdict.ts";
-import { majorityOf } from "./views.ts";
+import { type KnownView, type View, majorityOf } from "./views.ts";
 
 export interface SliceLeaderOptions {
   readonly slice: Slice;
@@ -62,6 +64,10 @@ export interface SliceLeaderOptions {
   readonly faults?: IndexFaults | undefined;
   /** A member missed writes that were decided without it. */
   readonly onMissed: (slice: Slice, member: VoterId) => void;
+  /** A member is not yet active in this leader's view. */
+  readonly onBehind?: ((leader: SliceLeader, member: VoterId) => void) | undefined;
+  /** A member is in a later view, or knows of one. */
+  readonly onPassed?: ((slice: Slice, view: KnownView) => void) | undefined;
   /** Another ballot, or no majority: this leader is over. */
   readonly onDeposed: (leader: SliceLeader) => void;
 }
@@ -73,14 +79,16 @@ export class SliceLeader {
   readonly #options: SliceLeaderOptions;
   readonly #quorum: number;
   readonly #settled: SettledPart;
-  readonly #lines = new Map<string, { tail: Promise<unknown>; length: number }>();
+  readonly #turns = new Turns<string>(queueMax);
   readonly #gates = new Gates();
   readonly #leases: Leases;
   readonly #names: LeaderNames;
   #sequence = 0;
   #deposed = false;
+  readonly #askConfirm = (member: VoterId): ReturnType<MemberLink["confirm"]> =>
+    this.#options.link.confirm(member, this);
   readonly #confirms = new SharedRound(async () => {
-    await this.#ask({ ask: (member) => this.#options.link.confirm(member, this) });
+    await this.#ask({ ask: this.#askConfirm });
   });
 
   constructor(options: SliceLeaderOptions) {
@@ -92,6 +100,10 @@ export class SliceLeader {
     this.#settled = (options.settled ?? new SettledCache()).part();
     this.#names = new LeaderNames(options.names);
     this.#leases = new Leases(options.clock, (key, fence) => this.#expire(key, fence));
+  }
+
+  get view(): View {
+    return { epoch: epochOf(this.ballot), members: this.members };
   }
 
   get deposed(): boolean {
@@ -139,6 +151,11 @@ export class SliceLeader {
       if (!withBody || !hasInlineBody(touched.state.value)) return register;
       return { ...register, body: await this.#bodyOf(key, touched) };
     });
+  }
+
+  /** Lets all members know who leads, those too that become active in the view a little later. */
+  async introduce(): Promise<void> {
+    await this.#ask({ ask: this.#askConfirm, missed: () => undefined });
   }
 
   /** Reads the names of a slice too large for the promises, so that new keys need no read any more. */
@@ -205,8 +222,9 @@ export class SliceLeader {
   ): { answered: readonly Answered[]; at: readonly number[] } {
     const nowMs = this.#options.clock.monotonicMs();
     const kept = keptAnswers(touched, nowMs);
-    const answer: Answered = [requestId, digestOf(operation), outcome];
-    return { answered: withAnswer(kept.answers, answer), at: [...kept.at, nowMs] };
+    const atOf = new Map(kept.answers.map((answer, i) => [answer, kept.at[i]!]));
+    const answered = withAnswers(kept.answers, answersOf(operation, requestId, outcome));
+    return { answered, at: answered.map((answer) => atOf.get(answer) ?? nowMs) };
   }
 
   /** The newest value of a register; not settled when it comes from an older ballot. */
@@ -231,10 +249,12 @@ export class SliceLeader {
 
   /** Makes sure that a value may be told: by a CONFIRM round, or by writing it again under this ballot. */
   async #assure(key: string, touched: Touched): Promise<Touched> {
+    const { faults } = this.#options;
     if (touched.settled) {
-      await this.#confirm();
+      if (faults?.noConfirm !== true) await this.#confirms.join();
       return touched;
     }
+    if (faults?.noRewrite === true) return touched;
     return this.#write(key, touched.state, touched.body, touched.answeredAt);
   }
 
@@ -334,6 +354,8 @@ export class SliceLeader {
         // Else a member whose campaign failed would stay out for good: it refuses all that this leader writes. The
         // next election is won above its promise.
         overtaken: () => this.depose(),
+        behind: (member) => this.#options.onBehind?.(this, member),
+        passed: (view) => this.#options.onPassed?.(this.slice, view),
       });
       this.#requireLead();
       return answers;
@@ -343,21 +365,25 @@ export class SliceLeader {
     }
   }
 
-  #confirm(): Promise<void> {
-    return this.#confirms.join();
-  }
-
   #requireLead(): void {
     if (this.#deposed) throw new NotLeader("Another leader was elected");
   }
 
   /** A lease ran out: unlock. When this leader is over, the next one restarts the lease. */
   #expire(key: RegisterKey, fence: number): void {
-    const requestId = this.#options.newRequestId();
-    this.execute(key, { type: "expire", fence }, requestId, undefined).catch((error: unknown) => {
+    const request: LeaderRequest = {
+      operation: { type: "expire", fence },
+      requestId: this.#options.newRequestId(),
+      body: undefined,
+      again: false,
+    };
+    this.#inLine(key, async () => {
+      // A renewal may have been in line before.
+      if (this.#leases.isOver(key, fence)) await this.#run(key, request, true);
+    }).catch((error: unknown) => {
       if (this.#deposed) return;
       this.#options.log.warn("Cannot end a lease", { key, fence, error: String(error) });
-      this.#leases.renew(key, fence, leaseRetryMs);
+      if (this.#leases.isOver(key, fence)) this.#leases.renew(key, fence, leaseRetryMs);
     });
   }
 
@@ -366,19 +392,7 @@ export class SliceLeader {
   /** One operation at a time on a register, in the order of arrival. */
   async #inLine<T>(key: string, work: () => Promise<T>): Promise<T> {
     this.#requireLead();
-    const line = this.#lines.get(key) ?? { tail: Promise.resolve(), length: 0 };
-    if (line.length >= queueMax)
-      throw new RingstowError("SlowDown", "Too many operations wait on one name");
-    this.#lines.set(key, line);
-    line.length++;
-    const turn = line.tail.then(work, work);
-    line.tail = turn;
-    try {
-      return await turn;
-    } finally {
-      line.length--;
-      if (line.length === 0 && this.#lines.get(key) === line) this.#lines.delete(key);
-    }
+    return this.#turns.take(key, work);
   }
 
   /** Passes the bucket's gate when it is settled open; a closed one is for `work` to answer, outside of the gate. */

@@ -1,6 +1,10 @@
 // Registers as they lie in the ordered store: single ones, and pages bounded by rows and by bytes.
 import { electionKeysMax, pageBytesMax, scanRowsMax, syncRowsMax } from "../../shared/limits.ts";
-import { type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
+import {
+  type StoredRegister,
+  type VersionPage,
+  type Want,
+} from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version } from "../../shared/versions.ts";
 import { type Row, type Store } from "../ports.ts";
@@ -58,6 +62,19 @@ export function rowsAfter(
   const from = after === "" ? registerRow(slice, "") : `${registerRow(slice, after)}\u0001`;
   const most = { rows: syncRowsMax, bytes: pageBytesMax };
   return readRows(store, { from, to: registerRowsEnd(slice) }, most);
+}
+
+/** (key, version) of a slice's registers behind a key, one page. */
+export async function listVersions(
+  store: Store,
+  slice: Slice,
+  after: string,
+): Promise<VersionPage> {
+  const { rows, more } = await rowsAfter(store, slice, after);
+  return {
+    rows: rows.map((row) => ({ key: keyOfRow(row.key), version: versionOfRow(row.value) })),
+    more,
+  };
 }
 
 /** A page of a range of registers, decoded as far as wanted. */

@@ -17,10 +17,12 @@ import { type Slice } from "../../shared/slices.ts";
 import { type Clock, type Log, type Peer, type Timer, TransportError } from "../ports.ts";
 import { type Peers } from "../peers.ts";
 import { type Route } from "../route/types.ts";
+import { pause } from "../waiting.ts";
 import { type Replica } from "./replica.ts";
 import { type SliceDigests } from "./slice-digests.ts";
 import { Slots } from "./slots.ts";
 import { type RegisterKey } from "./types.ts";
+import { type ViewDirectory } from "./view-directory.ts";
 
 const SLICES_A_CALL = 16; // the other one may have to read them all
 const KEYS_A_CALL = 64;
@@ -33,6 +35,7 @@ export interface SynchroniserOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly slices: number;
+  readonly views: Pick<ViewDirectory, "learn">;
   /** Makes the leader write the register again under its ballot, to all members. */
   readonly readByLeader: (slice: Slice, key: RegisterKey) => Promise<StoredRegister>;
 }
@@ -166,6 +169,10 @@ export class Synchroniser {
   /** A member missed a write that this node's leader decided: tell it, again and again until it heard. */
   tellBehind(slice: Slice, member: VoterId): void {
     const node = nodeOfVoter(member);
+    if (node === this.#options.route.self.id) {
+      this.#pullFromOthers(slice, member);
+      return;
+    }
     const missed = this.#missed.get(node);
     if (missed) {
       missed.add(slice);
@@ -173,6 +180,12 @@ export class Synchroniser {
     }
     this.#missed.set(node, new Set([slice]));
     this.#tellLater(node);
+  }
+
+  /** This node's own disk refused what the others hold. */
+  #pullFromOthers(slice: Slice, self: VoterId): void {
+    for (const other of this.#options.replica.viewOf(slice).members)
+      if (other !== self) this.syncWith(nodeOfVoter(other), [slice]);
   }
 
   #tellLater(node: NodeId): void {
@@ -204,24 +217,27 @@ export class Synchroniser {
       differing = await this.#differing(peer, differing);
       if (differing.length === 0) return [];
       for (const slice of differing) await this.#pullOrLeave(slice, peer);
-      await new Promise<void>((again) => void this.#options.clock.after(syncPauseMs, again));
+      await pause(this.#options.clock, syncPauseMs);
     }
     return differing;
   }
 
   async #differing(peer: Peer, slices: readonly Slice[]): Promise<Slice[]> {
-    const { digests, peers } = this.#options;
+    const { digests, peers, replica, views } = this.#options;
     const differing: Slice[] = [];
     for (let at = 0; at < slices.length && !this.#stopped; at += SLICES_A_CALL) {
       const part = slices.slice(at, at + SLICES_A_CALL);
       const theirs = await peers.call(
         peer,
         "index.digests",
-        { slices: part },
+        { slices: part, epochs: part.map((slice) => replica.viewOf(slice).epoch) },
         prepareTimeoutMs * 10,
       );
+      for (const { slice, view } of theirs.views) views.learn(slice, view);
       for (const [i, slice] of part.entries()) {
-        if (theirs[i] !== (await digests.of(slice))) differing.push(slice);
+        // Of a slice in which this node votes no more, nothing is to be pulled.
+        if (theirs.views.some((newer) => newer.slice === slice)) continue;
+        if (theirs.digests[i] !== (await digests.of(slice))) differing.push(slice);
       }
     }
     return differing;

@@ -5,7 +5,9 @@ import {
   type NodeId,
   type RequestId,
   type UploadId,
+  type VoterId,
 } from "../../shared/ids.ts";
+import { type Copies, type CopiesSetting } from "../../shared/copies.ts";
 import { type AccessKeyChange, type NewAccessKey } from "../../shared/key-service.ts";
 import {
   type AccessKey,
@@ -14,13 +16,15 @@ import {
   type Entry,
   type NewEntry,
   type Part,
+  type Pointer,
   type Precondition,
   type Upload,
 } from "../../shared/records.ts";
+import { type PauseSummary } from "./view-pauses.ts";
 import { type Slice } from "../../shared/slices.ts";
 
 /** What a register is about; also the first letter of its key. */
-export type RegisterKind = "object" | "part" | "bucket" | "gate" | "accessKey";
+export type RegisterKind = "object" | "part" | "bucket" | "gate" | "accessKey" | "copies" | "view";
 
 /** Full name of a register, never a hash of it: kind letter, bucket id, raw key. */
 export type RegisterKey = string & { readonly registerKey: true };
@@ -87,6 +91,26 @@ export function blocksOf(entry: NewEntry): readonly BlockRef[] {
   return entry.body.kind === "blocks" ? entry.body.blocks : [];
 }
 
+/** Blocks that a register names itself: a multipart object's stand in the registers of its parts. */
+export function blocksIn(value: RegisterValue): readonly BlockRef[] {
+  if (value.kind === "object") return value.chain.entries.flatMap((entry) => blocksOf(entry));
+  return value.kind === "part" && value.part.body.kind === "blocks" ? value.part.body.blocks : [];
+}
+
+/** A block with a pointer to every node that may hold a copy, those of replaced copies at version 0: for deletion. */
+export function withFormer({ former, ...block }: BlockRef): BlockRef {
+  if (!former) return block;
+  const more = former.map((node) => ({ node, version: 0 }));
+  return { ...block, replicas: [...block.replicas, ...more] };
+}
+
+/** Whether these are the same pointers, in whatever order. */
+export function samePointers(a: readonly Pointer[], b: readonly Pointer[]): boolean {
+  const has = ({ node, version }: Pointer): boolean =>
+    b.some((one) => one.node === node && one.version === version);
+  return a.length === b.length && a.every(has);
+}
+
 /** Operations on an object's chain: pure functions in chain.ts. */
 export type ChainOperation =
   | {
@@ -111,6 +135,20 @@ export type ChainOperation =
    * the block.
    */
   | { readonly type: "addPointer"; readonly block: BlockId; readonly node: NodeId }
+  /**
+   * Changes the pointers of a block: `node` has its newest bytes now, `instead` is no replica any more and its copy
+   * waits for deletion; either may be missing. No-op when the pointers are not `seen` any more, when a copy at `node`
+   * waits for deletion, or when no newest copy would be left.
+   */
+  | {
+      readonly type: "repair";
+      readonly block: BlockId;
+      readonly seen: readonly Pointer[];
+      readonly node?: NodeId | undefined;
+      readonly instead?: NodeId | undefined;
+    }
+  /** The replaced copy of a block at a node is deleted. */
+  | { readonly type: "released"; readonly block: BlockId; readonly node: NodeId }
   | { readonly type: "createUpload"; readonly upload: Omit<Upload, "initiatedMs"> }
   | { readonly type: "abortUpload"; readonly uploadId: UploadId }
   /** Answers "referenced" when the chain names the block, else gives it up for good: "disowned". */
@@ -145,7 +183,7 @@ export type ChainResult =
   | { readonly type: "deleted"; readonly existed: boolean; readonly version: number }
   | { readonly type: "upload"; readonly upload: Upload }
   | { readonly type: "aborted" }
-  | { readonly type: "pointer"; readonly added: boolean }
+  | { readonly type: "pointer"; readonly changed: boolean }
   | { readonly type: "disowned" }
   | { readonly type: "referenced" }
   | { readonly type: "freed" }
@@ -155,7 +193,7 @@ export type ChainResult =
 
 /**
  * Operations on the plain registers. A part's register is written once: sending a part again makes another register.
- * addPointer and disown work on part registers too. disown of a part that is not there leaves a mark (a part with an
+ * addPointer, repair, released and disown work on part registers too. disown of a part that is not there leaves a mark (a part with an
  * empty ETag, see isGivenUp) at which a late putPart fails with BlockDisowned.
  */
 export type PartOperation =
@@ -182,18 +220,35 @@ export type GateOperation = {
   readonly closer: RequestId;
 };
 
+/** Decides the members of the next epoch's view. Written once: whoever comes later gets what was decided. */
+export type ViewOperation = { readonly type: "decideView"; readonly members: readonly VoterId[] };
+
+/**
+ * Makes a number of copies the setting of the cluster. `above`: a version that is in use already; where the register was
+ * recovered from an older copy, it may be behind what the nodes have heard.
+ */
+export type CopiesOperation = {
+  readonly type: "setCopies";
+  readonly copies: Copies;
+  readonly above: number;
+};
+
 export type RegisterOperation =
   | ChainOperation
   | PartOperation
   | BucketOperation
   | AccessKeyOperation
-  | GateOperation;
+  | GateOperation
+  | CopiesOperation
+  | ViewOperation;
 
 export type RegisterResult =
   | ChainResult
   | { readonly type: "part"; readonly part: Part; readonly replaced: Part | undefined }
   | { readonly type: "bucket"; readonly bucket: Bucket }
-  | { readonly type: "accessKey"; readonly accessKey: AccessKey };
+  | { readonly type: "accessKey"; readonly accessKey: AccessKey }
+  | { readonly type: "copies"; readonly setting: CopiesSetting }
+  | { readonly type: "view"; readonly members: readonly VoterId[] };
 
 /** A register as a linearizable read found it. Values are decoded by kind. */
 export type RegisterValue =
@@ -201,7 +256,9 @@ export type RegisterValue =
   | { readonly kind: "part"; readonly part: Part }
   | { readonly kind: "bucket"; readonly bucket: Bucket }
   | { readonly kind: "accessKey"; readonly accessKey: AccessKey }
-  | { readonly kind: "gate"; readonly open: boolean; readonly closer: RequestId };
+  | { readonly kind: "gate"; readonly open: boolean; readonly closer: RequestId }
+  | { readonly kind: "copies"; readonly setting: CopiesSetting }
+  | { readonly kind: "view"; readonly members: readonly VoterId[] };
 
 export interface RegisterRead {
   /** undefined: never written, or deleted. */
@@ -242,12 +299,45 @@ export interface ExecuteOptions {
   readonly again?: boolean | undefined;
 }
 
+/** One thing to do for a block of a chain or part that this node leads. */
+export type RepairStep = {
+  readonly at: RegisterAddress;
+  /** As the leader's replica has it. */
+  readonly block: BlockRef;
+} &
+  /**
+   * A copy of the newest bytes: at `onto`, made anew where the bytes there fail their check, or at a node that placement
+   * chooses, in place of `instead` if given. Where `onto` cannot take it, another node may in its place.
+   */
+  (
+    | {
+        readonly kind: "copy";
+        readonly onto?: NodeId | undefined;
+        readonly instead?: NodeId | undefined;
+      }
+    /** A pointer that is one too many. The copies at `keep` are read whole before, and mended where they are damaged. */
+    | { readonly kind: "drop"; readonly instead: NodeId; readonly keep: readonly NodeId[] }
+    /** Deletion of a replaced copy at a node that is there again. */
+    | { readonly kind: "release"; readonly node: NodeId }
+  );
+
 export interface SliceCount {
   readonly chains: number;
   readonly slicesHeld: number;
   readonly slicesLed: number;
-  /** Chains led here that name fewer live replicas than wanted. */
+  /** Blocks of chains led here that have fewer live replicas than wanted, and those that have more. */
   readonly underReplicated: number;
+  readonly overReplicated: number;
+  /** Blocks that this node, as a leader, repairs now or next. */
+  readonly repairing: number;
+  readonly views: {
+    /** Changes under way that this node knows of. */
+    readonly changing: number;
+    /** Slices led here that have not as many voters as wanted. */
+    readonly toResize: number;
+    /** How long slices stood still at changes, as far as this node can tell. */
+    readonly pauses: PauseSummary;
+  };
 }
 
 export interface Index {
@@ -263,10 +353,26 @@ export interface Index {
   ): Promise<RegisterResult>;
   /** Linearizable read; 1 round trip when a majority agrees. */
   read(at: RegisterAddress, options: { body: boolean }): Promise<RegisterRead>;
+  /**
+   * Tells a register's leader that a block of it wants repair: a copy that could not be made, or one at `bad` whose
+   * bytes failed their check or are gone. Best effort: what is lost is found again, by the next read or the leader's
+   * own look at its chains. Throws Unavailable when no leader answers.
+   */
+  report(at: RegisterAddress, block: BlockId, bad?: NodeId): Promise<void>;
   /** Pages of several slices at once: one message a node. Pages come back in the order of the requests. */
   scan(requests: readonly ScanRequest[]): Promise<ScanPage[]>;
   /** Current members of a slice, the leader this node believes in first. */
   view(slice: Slice): { epoch: number; members: readonly NodeId[]; leader: NodeId | undefined };
+  /**
+   * An operator's order: go on without nodes that are lost for good in slices whose majority is among them. Writes may
+   * be lost. Gives the number of slices that this node begins to recover; others begin with the rest.
+   */
+  recover(lost: ReadonlySet<NodeId>): number;
+  /**
+   * Makes a number of copies the setting of the cluster: views and blocks follow by themselves. Gives the setting that
+   * is decided; of two that race, one is later. Throws as execute().
+   */
+  setCopies(copies: Copies, requestId: RequestId): Promise<CopiesSetting>;
   counts(): Promise<SliceCount>;
   /** Hash over (key, version) of each slice held, for comparing replicas: slice -> hex digest. */
   digests(): Promise<ReadonlyMap<number, string>>;
@@ -280,6 +386,8 @@ const LETTER: Record<RegisterKind, string> = {
   bucket: "b",
   gate: "g",
   accessKey: "k",
+  copies: "n",
+  view: "c",
 };
 const KIND: Readonly<Record<string, RegisterKind>> = {
   o: "object",
@@ -287,6 +395,8 @@ const KIND: Readonly<Record<string, RegisterKind>> = {
   b: "bucket",
   g: "gate",
   k: "accessKey",
+  n: "copies",
+  c: "view",
 };
 
 /** Whether a part's register only says that its blocks were given up before it was written. */
@@ -298,6 +408,11 @@ export function registerKey(kind: RegisterKind, bucket: BucketId, key: string): 
   return (LETTER[kind] + bucket + key) as RegisterKey;
 }
 
+/** The register of a slice that says who follows the view of an epoch. Its value is never copied into that one. */
+export function viewKey(epoch: number): RegisterKey {
+  return (LETTER.view + epoch.toString(16).padStart(32, "0")) as RegisterKey;
+}
+
 export function kindOf(key: RegisterKey): RegisterKind {
   return KIND[key[0]!]!;
 }
@@ -306,7 +421,7 @@ export function bucketOf(key: RegisterKey): BucketId {
   return key.slice(1, 33) as BucketId;
 }
 
-/** The raw key: an object's name, a part's `uploadId/00001/attempt`, a bucket's name, nothing for a gate. */
+/** The raw key: an object's name, a part's `uploadId/00001/attempt`, a bucket's name, nothing for all others. */
 export function nameOf(key: RegisterKey): string {
   return key.slice(33);
 }

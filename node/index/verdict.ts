@@ -8,6 +8,7 @@ import {
   type Outcome,
   type RegisterState,
   applyOperation,
+  cancelsUnheard,
   digestOf,
   refusalOf,
 } from "./register-state.ts";
@@ -64,7 +65,7 @@ export function judge(
   try {
     if (!gateOpen) throw new RingstowError("NoSuchBucket");
     const step = applyOperation(key, state.value, operation, { ...context, requestId });
-    if (step.changed) return { type: "change", step };
+    if (step.changed || cancelsUnheard(state, operation)) return { type: "change", step };
     // A lock or a place in its queue stands in the chain under its request id: it is asked for until it is granted.
     return { type: "noEffect", outcome: step.result, final: operation.type !== "acquire" };
   } catch (error) {

@@ -1,5 +1,6 @@
 // Who may vote in a slice. Epoch 1 of every slice is fixed by the genesis file: the first `copies` genesis nodes at
-// or after the slice's anchor, in distinct zones as far as there are zones. The ring only hints; this decides.
+// or after the slice's anchor, in distinct zones as far as there are zones; each later one is decided by the one before
+// it. The ring only hints; this decides.
 import { type Genesis, type GenesisNode } from "../../shared/genesis.ts";
 import { type VoterId, voterIdOf } from "../../shared/ids.ts";
 import { successorIndex } from "../../shared/ring.ts";
@@ -9,6 +10,22 @@ export interface View {
   readonly epoch: number;
   /** Voters in order of preference for the lead. 1, 3 or 5. */
   readonly members: readonly VoterId[];
+}
+
+/** A view as one hears of it: what it was made from is not always known. */
+export interface KnownView extends View {
+  readonly previous?: View | undefined;
+}
+
+/** How a view came about: the members of `previous` decided it, and hold what its members start from. */
+export interface ViewChange {
+  readonly view: View;
+  readonly previous: View;
+}
+
+/** Whether two views name the same voters, in whatever order. */
+export function sameMembers(a: readonly VoterId[], b: readonly VoterId[]): boolean {
+  return a.length === b.length && a.every((voter) => b.includes(voter));
 }
 
 /** Votes that decide in a view of `members` voters. */

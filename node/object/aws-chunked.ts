@@ -3,6 +3,7 @@
 // full: damage throws MalformedBody (in the trailer MalformedTrailer), an early end IncompleteBody, so a cut body never
 // looks complete. Signatures and trailers are parsed and handed out; chunk-verifier.ts and body-reader.ts check them. Source: "Signature calculations for the
 // authorization header: transferring payload in multiple chunks" (S3 API reference).
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { chunkHeaderBytesMax, chunkTrailersMax, objectBytesMax } from "../../shared/limits.ts";
 import { type ByteStream } from "../../shared/object-service.ts";
@@ -24,7 +25,7 @@ const LF = 10;
 const CR = 13;
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** The decoded bytes. Chunks are views of the source's chunks. Throws MalformedBody, MalformedTrailer or IncompleteBody. */
+/** The decoded bytes. Chunks are views of the source's chunks, valid until the next is asked for. Throws MalformedBody, MalformedTrailer or IncompleteBody. */
 export async function* decodeAwsChunked(
   source: ByteStream,
   listener: ChunkListener = {},
@@ -45,6 +46,7 @@ export async function* decodeAwsChunked(
         at += 1;
       }
     }
+    giveChunk(chunk);
   }
   framing.end();
 }

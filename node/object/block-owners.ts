@@ -2,11 +2,11 @@
 // late to be named by the commit, and whose pointer was lost on the way, is named now: were it kept without a pointer,
 // nobody would ever delete it with the others.
 import { type BlockId, type NodeId, type RequestId } from "../../shared/ids.ts";
-import { type Index, type RegisterAddress } from "../index/types.ts";
+import { type Index, type RegisterAddress, blocksIn } from "../index/types.ts";
 
 export interface BlockOwnersDeps {
   readonly self: NodeId;
-  readonly index: Pick<Index, "execute">;
+  readonly index: Pick<Index, "execute" | "read">;
   readonly newRequestId: () => RequestId;
 }
 
@@ -21,11 +21,16 @@ export function createBlockOwners({ self, index, newRequestId }: BlockOwnersDeps
     return result.type === "referenced";
   };
   return {
+    async isFormer(owner: RegisterAddress, block: BlockId): Promise<boolean> {
+      const { value } = await index.read(owner, { body: false });
+      const named = value && blocksIn(value).find(({ id }) => id === block);
+      return named?.former?.includes(self) === true;
+    },
     async disown(owner: RegisterAddress, block: BlockId): Promise<"referenced" | "disowned"> {
       if (!(await isNamed(owner, block))) return "disowned";
       const operation = { type: "addPointer", block, node: self } as const;
       const result = await index.execute(owner, operation, { requestId: newRequestId() });
-      if (result.type === "pointer" && result.added) return "referenced";
+      if (result.type === "pointer" && result.changed) return "referenced";
       // The pointer was there, or the block was deleted everywhere else in between.
       return (await isNamed(owner, block)) ? "referenced" : "disowned";
     },

@@ -1,6 +1,7 @@
 // Reads a request body once: decodes it, counts and hashes it on the way (one pass an algorithm, none that nobody
 // declared), and holds it to what the client declared. `chunks` ends normally only after the last check, so whoever
 // consumed it to its end may commit.
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError, assert } from "../../shared/errors.ts";
 import { toHex } from "../../shared/ids.ts";
 import { objectBytesMax } from "../../shared/limits.ts";
@@ -82,7 +83,7 @@ export class BodyReader {
   }
 
   /**
-   * The decoded body, to be consumed once. Throws EntityTooLarge, IncompleteBody, MalformedBody, MalformedTrailer,
+   * The decoded body, to be consumed once; a chunk is valid until the next is asked for. Throws EntityTooLarge, IncompleteBody, MalformedBody, MalformedTrailer,
    * ChunkSignatureMismatch, ContentDigestMismatch, ContentSha256Mismatch, ChecksumMismatch or InvalidRequest.
    */
   async *chunks(): AsyncGenerator<Uint8Array, void, void> {
@@ -102,6 +103,8 @@ export class BodyReader {
       hashers.sha256?.update(chunk);
       if (hashers.checksum !== hashers.sha256) hashers.checksum?.update(chunk);
       yield chunk;
+      // Of an encoded body these are views of the source's chunks, which the decoder gives back.
+      if (this.#plan.encoding === "plain") giveChunk(chunk);
     }
     if (declared !== undefined && this.#length < declared) {
       throw new RingstowError(

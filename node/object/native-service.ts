@@ -1,5 +1,6 @@
 // The native workflow on the coordinator: lock, draft, publish (the paper's section 3.3).
 import { RingstowError } from "../../shared/errors.ts";
+import { type RequestId } from "../../shared/ids.ts";
 import { nativeLeaseMaxMs, nativeLeaseMinMs, nativeWaitMaxMs } from "../../shared/limits.ts";
 import { type NativeService } from "../../shared/native-service.ts";
 import { type RegisterAddress, blocksOf } from "../index/types.ts";
@@ -12,12 +13,13 @@ import { type Present, draftId, readPresent, requireHeld } from "./native-draft.
 import { finishIn } from "./native-finish.ts";
 import { bestFor, current, lookupIn, nameOfMember } from "./native-lookup.ts";
 
-/** @param copies of a block that are wanted */
-export function createNativeService(context: Context, route: Route, copies: number): NativeService {
+export function createNativeService(context: Context, route: Route): NativeService {
   const { index } = context;
+  const cancel = (at: RegisterAddress, requestId: RequestId) =>
+    index.execute(at, { type: "cancel", requestId }, { requestId: freshRequestId(context) });
   return {
     lookup: lookupIn(context, route),
-    finishWrite: finishIn(context, route, copies),
+    finishWrite: finishIn(context, route),
     async beginWrite({ bucket, key, holder, leaseMs: wanted, requestId, client, waitMs }) {
       const at = objectAddress(bucket, key, context.sliceBits);
       await readPresent(context, at);
@@ -38,7 +40,12 @@ export function createNativeService(context: Context, route: Route, copies: numb
       );
       if (!granted) return { state: "queued", place };
       const { fence } = granted;
-      const { chain, base, baseSize } = await readPresent(context, at);
+      const { chain, base, baseSize } = await readPresent(context, at).catch((error: unknown) => {
+        // What was written while this one waited is no base for a draft: its lock must not keep others waiting.
+        if (error instanceof RingstowError && error.code === "EntityTooLarge")
+          context.background.run("give a lock back", () => cancel(at, requestId));
+        throw error;
+      });
       requireHeld(chain, fence);
       const kept = base && "replicas" in base ? current(route, base) : [];
       const members = kept.length > 0 ? kept : route.live().filter(hasRoom);
@@ -69,11 +76,7 @@ export function createNativeService(context: Context, route: Route, copies: numb
     async cancelWrite({ bucket, key, requestId }) {
       const at = objectAddress(bucket, key, context.sliceBits);
       const before = await readPresent(context, at);
-      await index.execute(
-        at,
-        { type: "cancel", requestId },
-        { requestId: freshRequestId(context) },
-      );
+      await cancel(at, requestId);
       if (before.chain.lock?.requestId === requestId) dropDrafts(context, route, at, before);
     },
   };

@@ -4,7 +4,7 @@ import { RingstowError } from "../../shared/errors.ts";
 import { type NodeService } from "../../shared/object-protocol.ts";
 import { type NodeConfig } from "../config.ts";
 import { type Data } from "../data/types.ts";
-import { type Chain, type Index, type RegisterAddress } from "../index/types.ts";
+import { type Index, type RegisterAddress, type RepairStep } from "../index/types.ts";
 import { type Chance, type Clock, type Digest, type Log } from "../ports.ts";
 import { type Route } from "../route/types.ts";
 import { Background } from "./background.ts";
@@ -20,6 +20,7 @@ import { list } from "./list.ts";
 import { createNativeService } from "./native-service.ts";
 import { abortUpload, completeUpload, createUpload } from "./multipart.ts";
 import { listParts, putPart } from "./parts.ts";
+import { repairBlock } from "./repair.ts";
 import { put } from "./put.ts";
 
 export interface ObjectDeps {
@@ -38,7 +39,9 @@ export interface ObjectModule extends NodeService {
    * Frees the due garbage of a chain. The index's chain checker calls it for chains led here. An expected failure is
    * logged and left to the next round: one chain that cannot be freed must not keep the others from it.
    */
-  freeGarbage(at: RegisterAddress, chain: Chain): Promise<void>;
+  freeGarbage(at: RegisterAddress): Promise<void>;
+  /** One step of a block's repair; see repair.ts. */
+  repairBlock(step: RepairStep): Promise<boolean>;
   /** Resolves when no background work runs or waits. */
   settled(): Promise<void>;
   /** Takes no more background work; resolves when what runs has ended. Stop it before index and data. */
@@ -78,16 +81,17 @@ export function createObjectService(deps: ObjectDeps): ObjectModule {
     abortUpload: (request) => abortUpload(context, request),
     listParts: (request) => listParts(context, request),
     listUploads: (request) => listUploads(context, request),
-    ...createNativeService(context, deps.route, deps.config.genesis.copies),
+    ...createNativeService(context, deps.route),
     ...createKeyService(context),
-    async freeGarbage(at, chain) {
+    async freeGarbage(at) {
       try {
-        await freeGarbage(context, at, chain);
+        await freeGarbage(context, at);
       } catch (error) {
         if (!(error instanceof RingstowError)) throw error;
         log.warn("Cannot free garbage yet", { key: at.key, error: String(error) });
       }
     },
+    repairBlock: (step) => repairBlock(context, step),
     settled: () => background.settled(),
     stop: () => background.stop(),
   };

@@ -16,6 +16,8 @@ export type Segment =
       readonly block: BlockRef;
       readonly from: number;
       readonly to: number;
+      /** The register that names the block. */
+      readonly owner: RegisterAddress;
     };
 
 interface Bytes {
@@ -34,19 +36,30 @@ export async function* segmentsOf(
   if (entry.body.kind === "parts") {
     yield* partSegments(context, at, entry.body.uploadId, entry.body.parts, span);
   } else {
-    yield* bodySegments(entry.body, entry.size, span, inline);
+    yield* bodySegments(at, entry.body, entry.size, span, inline);
   }
 }
 
+/** Bytes of a body that lies beside its register. Throws Corrupt. */
+export function inlineBytes(
+  size: number,
+  { from, to }: Bytes,
+  inline: Uint8Array | undefined,
+): Uint8Array {
+  if (inline?.length !== size) throw corrupt("the inline body is missing or has another length");
+  return inline.subarray(from, to);
+}
+
 function* bodySegments(
+  owner: RegisterAddress,
   body: BodyRef,
   size: number,
   { from, to }: Bytes,
   inline: Uint8Array | undefined,
 ): Generator<Segment, void, void> {
   if (body.kind === "inline") {
-    if (inline?.length !== size) throw corrupt("the inline body is missing or has another length");
-    if (from < to) yield { kind: "bytes", bytes: inline.subarray(from, to) };
+    const bytes = inlineBytes(size, { from, to }, inline);
+    if (bytes.length > 0) yield { kind: "bytes", bytes };
     return;
   }
   if (body.kind === "parts") throw corrupt("a part cannot consist of parts");
@@ -59,6 +72,7 @@ function* bodySegments(
         block,
         from: Math.max(from, start) - start,
         to: Math.min(to, end) - start,
+        owner,
       };
     }
     start = end;
@@ -73,7 +87,7 @@ async function* partSegments(
   span: Bytes,
 ): AsyncGenerator<Segment, void, void> {
   const wanted = overlapping(parts, span);
-  const ahead: Promise<RegisterRead>[] = [];
+  const ahead: { address: RegisterAddress; reading: Promise<RegisterRead> }[] = [];
   let asked = 0;
   for (const { part, from, to } of wanted) {
     while (asked < wanted.length && ahead.length < partReadsAheadMax) {
@@ -81,14 +95,15 @@ async function* partSegments(
       const address = partAddress(object, uploadId, partNumber, attempt);
       const reading = context.index.read(address, { body: true });
       reading.catch(() => undefined); // told when its turn comes; a reader that stops earlier need not know
-      ahead.push(reading);
+      ahead.push({ address, reading });
       asked += 1;
     }
-    const { value, body } = await ahead.shift()!;
+    const { address, reading } = ahead.shift()!;
+    const { value, body } = await reading;
     if (value?.kind !== "part" || value.part.size !== part.size || value.part.etag !== part.etag) {
       throw corrupt(`part ${part.partNumber} is missing or is not the one committed`);
     }
-    yield* bodySegments(value.part.body, part.size, { from, to }, body);
+    yield* bodySegments(address, value.part.body, part.size, { from, to }, body);
   }
 }
 

@@ -67,7 +67,7 @@ async function openNext(
   const source =
     segment.kind === "bytes"
       ? single(segment.bytes)
-      : data.read(segment.block, segment.from, segment.to)[Symbol.asyncIterator]();
+      : data.read(segment.block, segment.from, segment.to, segment.owner)[Symbol.asyncIterator]();
   const first = source.next();
   first.catch(() => undefined); // told by next()
   let started = false;

@@ -5,7 +5,7 @@ import { type BlockRef, type Part } from "../../shared/records.ts";
 import { type UploadId } from "../../shared/ids.ts";
 import { garbageBatchMax } from "../../shared/limits.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type RegisterAddress, type RegisterKey } from "../index/types.ts";
+import { type RegisterAddress, type RegisterKey, blocksIn, withFormer } from "../index/types.ts";
 import { partOfKey, partRange } from "./addresses.ts";
 import { type Context, freshRequestId, namedAttempts, readChain } from "./context.ts";
 import { MergedScan } from "./merged-scan.ts";
@@ -94,6 +94,7 @@ export async function sweepNow(
   await sweepUpload(context, object, uploadId, named);
 }
 
+/** Of a part, with every node that may hold a copy. */
 function blocksOf(part: Part): readonly BlockRef[] {
-  return part.body.kind === "blocks" ? part.body.blocks : [];
+  return blocksIn({ kind: "part", part }).map(withFormer);
 }

@@ -6,20 +6,21 @@ import { type Member } from "./types.ts";
 /**
  * The first `count` live nodes at or after a point, walking clockwise; a node of a zone that is already taken is
  * passed over while another zone is left. In walking order within the zone rule: first the new zones, then the rest.
- * @param live by rising id
+ * @param walk live members clockwise from the point, each once; read only as far as needed
+ * @param zonesMax how many zones there are
  */
-export function desiredNodes(live: readonly Member[], point: RingId, count: number): Member[] {
-  if (live.length === 0) return [];
-  const start = successorIndex(
-    live.map((member) => member.id),
-    point,
-  );
-  const walk = [...live.slice(start), ...live.slice(0, start)];
+export function desiredNodes<M extends Pick<Member, "zone">>(
+  walk: Iterable<M>,
+  count: number,
+  zonesMax: number,
+): M[] {
   const zones = new Set<string>();
-  const chosen: Member[] = [];
-  const passed: Member[] = [];
+  const chosen: M[] = [];
+  const passed: M[] = [];
   for (const member of walk) {
-    if (chosen.length === count) return chosen;
+    const rest = count - chosen.length;
+    // The walk need not look for zones that do not exist.
+    if (rest === 0 || (zones.size === zonesMax && passed.length >= rest)) break;
     if (zones.has(member.zone)) passed.push(member);
     else {
       zones.add(member.zone);
@@ -27,4 +28,16 @@ export function desiredNodes(live: readonly Member[], point: RingId, count: numb
     }
   }
   return [...chosen, ...passed.slice(0, count - chosen.length)];
+}
+
+/** Members clockwise from a point, each once. @param members by rising id */
+export function clockwiseFrom<M extends Pick<Member, "id">>(
+  members: readonly M[],
+  point: RingId,
+): M[] {
+  const start = successorIndex(
+    members.map(({ id }) => id),
+    point,
+  );
+  return [...members.slice(start), ...members.slice(0, start)];
 }

@@ -1,21 +1,21 @@
 // Fingers (Stoica 2001, section 4.3): of each distance 2^k the first node at or beyond it, so that a step of a lookup
 // at least halves the way. Pure. Taken from the ids this node knows; they only guide, the ring decides.
 import { type NodeId, type RingId } from "../../shared/ids.ts";
-import { advance, between, distance, RING_BITS, successorIndex } from "../../shared/ring.ts";
+import { advance, between, distance, RING_BITS } from "../../shared/ring.ts";
 
 /**
  * The distinct fingers of a node, nearest first.
- * @param ids by rising id, `self` among them
+ * @param ownerOf the first known node at or after a point
  */
-export function fingersOf(self: NodeId, ids: readonly NodeId[]): NodeId[] {
+export function fingersOf(self: NodeId, ownerOf: (point: RingId) => NodeId): NodeId[] {
   const fingers: NodeId[] = [];
-  if (ids.length < 2) return fingers;
-  const nearest = ids[(ids.indexOf(self) + 1) % ids.length]!;
+  const nearest = ownerOf(advance(self, 1n));
+  if (nearest === self) return fingers;
   const gap = distance(self, nearest);
   for (let bit = RING_BITS - 1; bit >= 0; bit--) {
     const offset = 1n << BigInt(bit);
     if (offset < gap) break; // all nearer fingers are the successor
-    const finger = ids[successorIndex(ids, advance(self, offset))]!;
+    const finger = ownerOf(advance(self, offset));
     if (finger !== self && finger !== fingers.at(-1)) fingers.push(finger);
   }
   if (fingers.at(-1) !== nearest) fingers.push(nearest);

@@ -38,6 +38,7 @@ class Grants {
     const { self, table } = membership;
     const live = table.live().map((row) => row.id);
     const pending = [...this.#pending.values()].map((each) => each.id);
+    if (live.length === 0) throw new RingstowError("Unavailable", "Cannot grant an id: no member");
     const gap = chooseGap(gapsOf(live, pending), self.id, new Set(visited));
     const owner = table.find(gap.owner)!;
     if (owner.id !== self.id && !visited.includes(owner.id)) {

@@ -4,7 +4,6 @@
 import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId, type RingId } from "../../shared/ids.ts";
 import { callTimeoutMs, hopsMax } from "../../shared/limits.ts";
-import { successorIndex } from "../../shared/ring.ts";
 import { type ReplyOf } from "../../shared/protocol.ts";
 import { type Peers } from "../peers.ts";
 import { type Peer, TransportError } from "../ports.ts";
@@ -23,11 +22,22 @@ interface Deps {
   readonly peers: Peers;
   readonly routing: "table" | "fingers";
   readonly ring: () => Ring;
+  /** A node answers a ping with its row when the asker does not know it. */
+  readonly ping: (peer: Peer) => Promise<unknown>;
+}
+
+/** A node that may be asked. */
+interface Stop {
+  readonly id: NodeId;
+  readonly address: string;
+  /** Who said so; undefined for this node itself. */
+  readonly namedBy?: Stop;
 }
 
 export class Lookup {
   readonly #deps: Deps;
-  #fingers: { readonly live: readonly MemberRow[]; readonly ids: readonly NodeId[] } | undefined;
+  /** Of the table in a version of it. */
+  #fingers: { readonly version: number; readonly ids: readonly NodeId[] } | undefined;
 
   constructor(deps: Deps) {
     this.#deps = deps;
@@ -41,13 +51,15 @@ export class Lookup {
     const silent = new Set<NodeId>();
     const own = this.#answer(point, silent);
     if (own.owner) return { owner: membership.self, hops: 0, path };
-    const tried = new Set<NodeId>(path);
-    let waiting = own.candidates;
+    const silentWhenAsked = new Map<NodeId, number>([[membership.self.id, Infinity]]);
+    const isWorthAsking = ({ id }: Stop): boolean =>
+      !silent.has(id) && (silentWhenAsked.get(id) ?? -1) < silent.size;
+    let waiting: Stop[] = own.candidates;
     let hops = 0;
     while (hops < hopsMax) {
-      const next = waiting.find((each) => !tried.has(each.id));
+      const next = waiting.find(isWorthAsking);
       if (!next) break;
-      tried.add(next.id);
+      silentWhenAsked.set(next.id, silent.size);
       hops++;
       const reply = await this.#ask(next, point, silent);
       if (!reply) {
@@ -55,14 +67,18 @@ export class Lookup {
         // Without that node, this one may be responsible, or know others to ask.
         const again = this.#answer(point, silent);
         if (again.owner) return { owner: membership.self, hops, path };
-        waiting = [...waiting, ...again.candidates];
+        // So may be who named it: that one is asked again.
+        waiting = [...(next.namedBy ? [next.namedBy] : []), ...waiting, ...again.candidates];
         continue;
       }
       path.push(next.id);
-      const owner = membership.table.find(next.id);
-      if (reply.owner && owner) return { owner, hops, path };
+      if (reply.owner) {
+        const owner = await this.#meet(next);
+        if (owner) return { owner, hops, path };
+      }
       // What the nearer node says comes first; the rest stays for the case that its candidates are gone.
-      waiting = [...reply.candidates, ...waiting].slice(0, hopsMax);
+      const named = reply.candidates.map((each) => ({ ...each, namedBy: next }));
+      waiting = [...named, ...waiting].slice(0, hopsMax);
     }
     throw new RingstowError("Unavailable", `Cannot find the owner of "${point}": nobody answers`);
   }
@@ -71,43 +87,54 @@ export class Lookup {
   #answer(point: RingId, silent: ReadonlySet<NodeId>): ReplyOf<"route.next"> {
     const { membership, routing } = this.#deps;
     const { self, table } = membership;
-    const live = table.live();
-    const present =
-      silent.size === 0 ? live : live.filter((row) => row === self || !silent.has(row.id));
-    const ids = present.map((row) => row.id);
+    const isThere = (row: MemberRow): boolean => row.id === self.id || !silent.has(row.id);
     const next =
       routing === "table"
-        ? ownersByTable(self.id, ids, point)
-        : this.#nextByRing(live, ids, point, silent);
-    if (next === "self") return { owner: true, candidates: [] };
-    return { owner: false, candidates: next.flatMap((id) => table.find(id) ?? []).map(toStop) };
+        ? table.liveFrom(point).filter(isThere).take(candidatesMax).toArray()
+        : this.#nextByRing(point, isThere);
+    if (next[0]?.id === self.id) return { owner: true, candidates: [] };
+    return { owner: false, candidates: next.filter((row) => row.id !== self.id).map(toStop) };
   }
 
-  #nextByRing(
-    live: readonly MemberRow[],
-    ids: readonly NodeId[],
-    point: RingId,
-    silent: ReadonlySet<NodeId>,
-  ): readonly NodeId[] | "self" {
+  /** This node alone when it is responsible. */
+  #nextByRing(point: RingId, isThere: (row: MemberRow) => boolean): MemberRow[] {
     const { self, table } = this.#deps.membership;
-    const isThere = (id: NodeId | undefined): id is NodeId =>
-      id !== undefined && !silent.has(id) && isLive(table.find(id) ?? { state: "dead" });
+    const find = (id: NodeId | undefined): MemberRow | undefined => {
+      const row = id === undefined ? undefined : table.find(id);
+      return row && isLive(row) && isThere(row) ? row : undefined;
+    };
     const ring = this.#deps.ring();
-    const successors = ring.successors.filter(isThere);
-    const tableBefore = ids[(ids.indexOf(self.id) + ids.length - 1) % ids.length]!;
-    const before = isThere(ring.predecessor) ? ring.predecessor : tableBefore;
-    if (ids.length === 1 || inArc(before, point, self.id)) return "self";
-    const fingers = this.#currentFingers(live).filter(isThere);
-    return nextHops(self.id, successors, fingers, point, candidatesMax);
+    const before =
+      find(ring.predecessor) ??
+      table.liveBefore(self.id).find((row) => row.id !== self.id && isThere(row));
+    // A node that has left is responsible for nothing.
+    const isMember = isLive(self);
+    if (isMember && (!before || inArc(before.id, point, self.id))) return [self];
+    const successors = ring.successors.filter((id) => find(id));
+    const fingers = this.#currentFingers().filter((id) => find(id));
+    const next = nextHops(self.id, successors, fingers, point, candidatesMax).map((id) =>
+      find(id)!,
+    );
+    // Whoever sent the lookup here takes this node for the owner and does not know the one before it, or knows that it
+    // is gone: then naming it settles the matter, where fingers would lead once around to the same place.
+    const isBefore = before && table.liveFrom(point).find(isThere)?.id === before.id;
+    return isBefore ? [before, ...next] : next;
   }
 
-  #currentFingers(live: readonly MemberRow[]): readonly NodeId[] {
-    // The table hands out the same list until it changes.
-    if (this.#fingers?.live !== live) {
-      const ids = live.map((row) => row.id);
-      this.#fingers = { live, ids: fingersOf(this.#deps.membership.self.id, ids) };
+  #currentFingers(): readonly NodeId[] {
+    const { self, table } = this.#deps.membership;
+    if (this.#fingers?.version !== table.version) {
+      const ownerOf = (point: RingId): NodeId => table.liveFrom(point).next().value?.id ?? self.id;
+      this.#fingers = { version: table.version, ids: fingersOf(self.id, ownerOf) };
     }
     return this.#fingers.ids;
+  }
+
+  /** The row of a node that answered. Others named it, perhaps before news of its join came here. */
+  async #meet(peer: { id: NodeId; address: string }): Promise<MemberRow | undefined> {
+    const { table } = this.#deps.membership;
+    if (!table.find(peer.id)) await this.#deps.ping(peer);
+    return table.find(peer.id);
   }
 
   async #ask(
@@ -125,19 +152,6 @@ export class Lookup {
       return undefined;
     }
   }
-}
-
-/** The first nodes at or after the point; "self" when that is this node. */
-function ownersByTable(
-  self: NodeId,
-  ids: readonly NodeId[],
-  point: RingId,
-): readonly NodeId[] | "self" {
-  const first = successorIndex(ids, point);
-  if (ids[first] === self) return "self";
-  const count = Math.min(candidatesMax, ids.length);
-  const next = Array.from({ length: count }, (_, offset) => ids[(first + offset) % ids.length]!);
-  return next.filter((id) => id !== self);
 }
 
 function toStop(row: MemberRow): { id: NodeId; address: string } {

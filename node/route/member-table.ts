@@ -2,15 +2,24 @@
 // Rules (SWIM, Das 2002, section 4.2): a higher incarnation wins; within one, left > dead > suspect > alive. Only the
 // node itself raises its incarnation, to refute what it hears of itself. What a node says of its own disk carries a
 // stamp of its own, so that free bytes need no new incarnation. Merging is commutative, associative and idempotent.
-import type * as z from "zod/mini";
-import { type NodeId } from "../../shared/ids.ts";
-import { type memberRowSchema } from "../../shared/protocol/route.ts";
-import { type Member, type MemberState } from "./types.ts";
+// No operation but rows() and live() after a change takes longer in a larger cluster.
+import { assert } from "../../shared/errors.ts";
+import { type NodeId, type RingId } from "../../shared/ids.ts";
+import {
+  EMPTY_PART,
+  findIn,
+  type MemberRow,
+  partOf,
+  placeIn,
+  type TablePart,
+  tableParts,
+  withoutRow,
+  withRow,
+} from "./table-part.ts";
+import { isLive, type MemberState } from "./types.ts";
 
-/** A member as it travels and is stored. */
-export interface MemberRow extends Member {
-  readonly stamp: number;
-}
+export { type MemberRow } from "./table-part.ts";
+export { isLive } from "./types.ts";
 
 /** A change of the table. */
 export interface TableChange {
@@ -19,17 +28,6 @@ export interface TableChange {
 }
 
 const RANK: Record<MemberState, number> = { alive: 0, suspect: 1, dead: 2, left: 3 };
-
-/** Parts of the id space whose rows are hashed together. */
-export const DIGEST_PARTS = 256;
-
-export const isLive = (member: Pick<Member, "state">): boolean =>
-  member.state === "alive" || member.state === "suspect";
-
-/** A row from the wire. */
-export function rowFromWire(wire: z.infer<typeof memberRowSchema>): MemberRow {
-  return { ...wire, position: wire.position };
-}
 
 /** What is known after hearing `heard`; the same object as `known` when it says nothing new. */
 export function mergeRow(known: MemberRow, heard: MemberRow): MemberRow {
@@ -45,28 +43,52 @@ export function mergeRow(known: MemberRow, heard: MemberRow): MemberRow {
 }
 
 export class MemberTable {
-  readonly #rows = new Map<NodeId, MemberRow>();
   readonly #self: NodeId;
-  #sorted: readonly MemberRow[] | undefined;
+  readonly #parts: TablePart[];
+  #size = 0;
+  #liveCount = 0;
+  /** Counts the changes. */
+  #version = 0;
+  #rows: readonly MemberRow[] | undefined;
   #live: readonly MemberRow[] | undefined;
 
-  constructor(self: MemberRow) {
+  /** @param parts what is known besides this node itself; they are not changed */
+  constructor(self: MemberRow, parts?: readonly TablePart[]) {
     this.#self = self.id;
+    this.#parts = parts ? [...parts] : Array.from({ length: tableParts }, () => EMPTY_PART);
+    for (const part of this.#parts) {
+      this.#size += part.rows.length;
+      this.#liveCount += part.live;
+    }
     this.#put(self);
   }
 
   get self(): MemberRow {
-    return this.#rows.get(this.#self)!;
+    return this.find(this.#self)!;
+  }
+
+  /** How many rows there are. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get liveCount(): number {
+    return this.#liveCount;
+  }
+
+  /** Another number after every change. */
+  get version(): number {
+    return this.#version;
   }
 
   find(id: NodeId): MemberRow | undefined {
-    return this.#rows.get(id);
+    return findIn(this.#parts[partOf(id)]!, id);
   }
 
   /** All rows by rising id. */
   rows(): readonly MemberRow[] {
-    this.#sorted ??= [...this.#rows.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
-    return this.#sorted;
+    this.#rows ??= this.#parts.flatMap((part) => part.rows);
+    return this.#rows;
   }
 
   /** Alive and suspect members by rising id. */
@@ -75,12 +97,60 @@ export class MemberTable {
     return this.#live;
   }
 
+  /** Live members clockwise, from the first at or after `point`, each once. */
+  *liveFrom(point: RingId): Generator<MemberRow, undefined> {
+    const first = partOf(point);
+    for (let step = 0; step <= tableParts; step++) {
+      const part = this.#parts[(first + step) % tableParts]!;
+      if (part.live === 0) continue;
+      const place = step === 0 || step === tableParts ? placeIn(part, point) : 0;
+      const rows = step === tableParts ? part.rows.slice(0, place) : part.rows.slice(place);
+      for (const row of rows) if (isLive(row)) yield row;
+    }
+  }
+
+  /** Live members counter-clockwise, from the last before `point`, each once; one at the point itself comes last. */
+  *liveBefore(point: RingId): Generator<MemberRow, undefined> {
+    const first = partOf(point);
+    for (let step = 0; step <= tableParts; step++) {
+      const part = this.#parts[(first - step + tableParts) % tableParts]!;
+      if (part.live === 0) continue;
+      const place = step === 0 || step === tableParts ? placeIn(part, point) : part.rows.length;
+      const rows = step === tableParts ? part.rows.slice(place) : part.rows.slice(0, place);
+      for (const row of rows.toReversed()) if (isLive(row)) yield row;
+    }
+  }
+
+  /** Live members but this node, clockwise from it. */
+  *liveAfterSelf(): Generator<MemberRow, undefined> {
+    for (const row of this.liveFrom(this.#self)) if (row.id !== this.#self) yield row;
+  }
+
+  /** The `index`th live member by rising id. @param index 0 .. liveCount - 1 */
+  liveAt(index: number): MemberRow {
+    let left = index;
+    for (const part of this.#parts) {
+      if (left >= part.live) {
+        left -= part.live;
+        continue;
+      }
+      for (const row of part.rows) if (isLive(row) && left-- === 0) return row;
+    }
+    assert(false, `there are ${this.#liveCount} live members, not ${index + 1}`);
+  }
+
+  /** Rows of members that are not live, by rising id. */
+  gone(): MemberRow[] {
+    const parts = this.#parts.filter((part) => part.live < part.rows.length);
+    return parts.flatMap((part) => part.rows.filter((row) => !isLive(row)));
+  }
+
   /**
    * Merges a row about another node, or about this one from an earlier life of it. Undefined when nothing is new.
    * A row about this node that contradicts it is refuted: the change then shows this node with a higher incarnation.
    */
   apply(heard: MemberRow): TableChange | undefined {
-    const known = this.#rows.get(heard.id);
+    const known = this.find(heard.id);
     if (heard.id === this.#self) return this.#refute(heard);
     const row = known ? mergeRow(known, heard) : heard;
     if (row === known) return undefined;
@@ -90,8 +160,17 @@ export class MemberTable {
 
   /** Sets another node's state in the incarnation that is known, as this node's failure detector finds. */
   declare(id: NodeId, state: MemberState, sinceMs: number): TableChange | undefined {
-    const known = this.#rows.get(id);
+    const known = this.find(id);
     return known && this.apply({ ...known, state, sinceMs });
+  }
+
+  /** This node leaves for good: in this incarnation nothing makes it live again. Undefined when it left before. */
+  leave(sinceMs: number): TableChange | undefined {
+    const previous = this.self;
+    if (previous.state === "left") return undefined;
+    const row: MemberRow = { ...previous, state: "left", sinceMs };
+    this.#put(row);
+    return { row, previous };
   }
 
   /** Changes what this node says of itself. Others take it over only with a new stamp. */
@@ -108,35 +187,39 @@ export class MemberTable {
 
   /** Forgets a row. */
   remove(id: NodeId): void {
-    if (id === this.#self || !this.#rows.delete(id)) return;
-    this.#sorted = undefined;
-    this.#live = undefined;
+    const known = this.find(id);
+    if (id === this.#self || !known) return;
+    this.#replace(partOf(id), withoutRow(this.#parts[partOf(id)]!, known));
   }
 
-  /** A hash of each of 256 parts of the id space (by the id's first byte); 0 for an empty part. */
+  /** One hash of the whole table: equal tables have equal ones. */
+  digest(): number {
+    let hash = 0x811c9dc5;
+    for (const { digest } of this.#parts) hash = Math.imul(hash ^ digest, 0x01000193);
+    return hash >>> 0;
+  }
+
+  /** The hash of each part. */
   digests(): number[] {
-    const digests: number[] = Array.from({ length: DIGEST_PARTS }, () => 0);
-    for (const row of this.#rows.values()) {
-      const part = partOf(row.id);
-      digests[part] = (digests[part]! ^ hashRow(row)) >>> 0;
-    }
-    return digests;
+    return this.#parts.map((part) => part.digest);
   }
 
-  /** Rows of some parts. */
-  rowsOf(parts: ReadonlySet<number>): MemberRow[] {
-    return this.rows().filter((row) => parts.has(partOf(row.id)));
+  /** Rows of one part. */
+  part(number: number): readonly MemberRow[] {
+    return this.#parts[number]?.rows ?? [];
   }
 
   #refute(heard: MemberRow): TableChange | undefined {
     const previous = this.self;
     if (heard.incarnation < previous.incarnation) return undefined;
     const same = heard.folder === previous.folder && heard.peerAddress === previous.peerAddress;
-    const harmless = heard.incarnation === previous.incarnation && heard.state === "alive" && same;
-    if (harmless && heard.stamp <= previous.stamp) return undefined;
+    // Of a node that left nothing worse can be said.
+    const isHarmless =
+      same && RANK[heard.state] <= RANK[previous.state] && !isStale(heard, previous);
+    if (isHarmless && heard.stamp <= previous.stamp) return undefined;
     const row = {
       ...previous,
-      incarnation: harmless ? previous.incarnation : heard.incarnation + 1,
+      incarnation: isHarmless ? previous.incarnation : heard.incarnation + 1,
       stamp: Math.max(previous.stamp, heard.stamp) + 1,
     };
     this.#put(row);
@@ -144,22 +227,21 @@ export class MemberTable {
   }
 
   #put(row: MemberRow): void {
-    this.#rows.set(row.id, row);
-    this.#sorted = undefined;
+    this.#replace(partOf(row.id), withRow(this.#parts[partOf(row.id)]!, row));
+  }
+
+  #replace(number: number, part: TablePart): void {
+    const before = this.#parts[number]!;
+    this.#parts[number] = part;
+    this.#size += part.rows.length - before.rows.length;
+    this.#liveCount += part.live - before.live;
+    this.#version++;
+    this.#rows = undefined;
     this.#live = undefined;
   }
 }
 
-function partOf(id: NodeId): number {
-  return Number.parseInt(id.slice(0, 2), 16);
-}
-
-/** FNV-1a over what merging looks at; equal rows hash equally on every node. */
-function hashRow(row: MemberRow): number {
-  const text = `${row.id} ${row.incarnation} ${row.state} ${row.stamp}`;
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  }
-  return hash >>> 0;
+/** Whether a row about this node is from a life that others think newer than the one it is in. */
+function isStale(heard: MemberRow, own: MemberRow): boolean {
+  return heard.incarnation > own.incarnation;
 }

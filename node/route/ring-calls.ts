@@ -10,6 +10,7 @@ import { type FailureDetector } from "./failure-detector.ts";
 import { type Gossip } from "./gossip.ts";
 import { isLive, type MemberRow } from "./member-table.ts";
 import { type Membership } from "./membership.ts";
+import { hashText } from "./table-part.ts";
 import { type Neighbours, type Pointer } from "./ring-state.ts";
 
 /**
@@ -24,6 +25,8 @@ export class RingCalls {
   readonly #detector: FailureDetector;
   readonly #gossip: Gossip;
   readonly #background: Background;
+  /** What was heard last, mostly of the first successor: it need not travel again while it stays the same. */
+  #last: Neighbours | undefined;
 
   constructor(deps: {
     membership: Membership;
@@ -48,19 +51,22 @@ export class RingCalls {
     const row = this.#findLive(pointer);
     if (!row) return "failed";
     const peer = { id: row.id, address: row.peerAddress };
+    const last = this.#last?.self.id === pointer.id ? this.#last : undefined;
     let reply: ReplyOf<"route.neighbours">;
     try {
       const timeoutMs = purpose === "join" ? callTimeoutMs : probeTimeoutMs;
-      reply = await this.#peers.call(peer, "route.neighbours", { purpose, asker }, timeoutMs);
+      const request = { purpose, asker, ...(last && { seen: hashNeighbours(last) }) };
+      reply = await this.#peers.call(peer, "route.neighbours", request, timeoutMs);
     } catch (error) {
       if (!(error instanceof TransportError || error instanceof RingstowError)) throw error;
       this.#detector.probe(pointer.id);
       return "silent";
     }
-    if (reply.kind !== "member") return reply.kind;
-    if (pointer.life !== 0 && reply.life !== pointer.life) return "failed";
-    const self = { id: pointer.id, life: reply.life };
-    return { self, successors: reply.successors, predecessor: reply.predecessor };
+    if (reply.kind !== "member" && reply.kind !== "same") return reply.kind;
+    const heard = reply.kind === "same" ? last! : readNeighbours(pointer, reply);
+    if (pointer.life !== 0 && heard.self.life !== pointer.life) return "failed";
+    this.#last = heard;
+    return heard;
   }
 
   /** RECTIFY's ping: whether the node has surely ended the life that the pointer names. */
@@ -91,4 +97,18 @@ export class RingCalls {
     const row = this.#membership.table.find(pointer.id);
     return row && isLive(row) ? row : undefined;
   }
+}
+
+function readNeighbours(
+  { id }: Pointer,
+  reply: Extract<ReplyOf<"route.neighbours">, { kind: "member" }>,
+): Neighbours {
+  const { life, successors, predecessor } = reply;
+  return { self: { id, life }, successors, predecessor };
+}
+
+/** Equal for equal answers to a state query. */
+export function hashNeighbours({ self, successors, predecessor }: Neighbours): number {
+  const pointers = [self, ...successors, ...(predecessor ? [predecessor] : [])];
+  return hashText(pointers.map(({ id, life }) => `${id} ${life}`).join());
 }

@@ -38,19 +38,21 @@ export interface Step {
 
 /**
  * INIT: the ring of some members that all know each other.
- * @param ids all members by rising id, at least r + 1, `self` among them
+ * @param successors the r members after this one in clockwise order; there are at least r + 1 members
  */
-export function initRing(self: Pointer, ids: readonly NodeId[], r: number): RingState {
-  const own = ids.indexOf(self.id);
-  assert(own >= 0 && ids.length > r, `a ring starts with ${r + 1} members, ${self.id} among them`);
-  const at = (offset: number): Pointer => {
-    const id = ids[(own + offset + ids.length) % ids.length]!;
-    return { id, life: 0 };
-  };
+export function initRing(
+  self: Pointer,
+  successors: readonly NodeId[],
+  predecessor: NodeId,
+  r: number,
+): RingState {
+  const isWhole = successors.length === r && !successors.includes(self.id);
+  assert(isWhole, `a ring starts with ${r + 1} members, ${self.id} among them`);
+  const expected = (id: NodeId): Pointer => ({ id, life: 0 });
   return {
     self,
-    successors: Array.from({ length: r }, (_, index) => at(index + 1)),
-    predecessor: at(-1),
+    successors: successors.map(expected),
+    predecessor: expected(predecessor),
     candidate: undefined,
   };
 }

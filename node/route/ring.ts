@@ -3,14 +3,21 @@
 // is no failure, only the failure detector's verdict (or another life) is. The ring needs r + 1 live members; below
 // that it is static: the table's order. When its base is lost (r successors at once) it starts anew from the table.
 import { type NodeId } from "../../shared/ids.ts";
-import { joinAskMax, notifiesMax, ringRetryMs, stabilizeMs } from "../../shared/limits.ts";
+import {
+  joinAskAtOnce,
+  joinAskMax,
+  notifiesMax,
+  ringRetryMs,
+  stabilizeMs,
+  stabilizeQuietMs,
+} from "../../shared/limits.ts";
 import { between } from "../../shared/ring.ts";
 import { type RequestOf, type ReplyOf } from "../../shared/protocol.ts";
 import { type Peers } from "../peers.ts";
 import { type Chance, type Clock, type Log, type Timer } from "../ports.ts";
 import { type Background } from "./background.ts";
 import { type Membership } from "./membership.ts";
-import { type RingCalls } from "./ring-calls.ts";
+import { hashNeighbours, type Heard, type RingCalls } from "./ring-calls.ts";
 import {
   initRing,
   joinRing,
@@ -38,6 +45,9 @@ interface Deps {
   readonly r: number;
 }
 
+/** A ring that found nothing to do so often in a row stabilizes less often. */
+const quietAfterTurns = 3;
+
 export class RingDriver {
   readonly #deps: Deps;
   #state: RingState | undefined;
@@ -45,6 +55,8 @@ export class RingDriver {
   #rejoin = false;
   readonly #notifies = new Map<NodeId, Pointer>();
   #timer: Timer | undefined;
+  /** Turns in a row that changed nothing. */
+  #quietTurns = 0;
   #stopped = true;
 
   constructor(deps: Deps) {
@@ -67,7 +79,14 @@ export class RingDriver {
 
   start(): void {
     this.#stopped = false;
+    this.#deps.membership.onChange((row) => this.#onMemberChange(row.id));
     this.#schedule(this.#deps.chance.fraction() * ringRetryMs);
+  }
+
+  /** This node left: its neighbours read that in the table, and here that it is in no ring. */
+  leave(): void {
+    this.#timer?.cancel();
+    this.#state = undefined;
   }
 
   /** The operation under way ends by itself; see Background. */
@@ -79,7 +98,7 @@ export class RingDriver {
   /** This node was declared dead and came back: it is a member again only by JOIN, in a new life. */
   joinAgain(): void {
     this.#rejoin = true;
-    if (!this.#stopped && !this.#operating) this.#schedule(0);
+    if (!this.#stopped) this.#schedule(0);
   }
 
   /** Neighbours by the ring, or by the table while the ring is static. Made-up entries are left out. */
@@ -90,10 +109,14 @@ export class RingDriver {
       const known = state.successors.filter((each) => membership.table.find(each.id));
       return { successors: known.map((each) => each.id), predecessor: state.predecessor?.id };
     }
-    const live = membership.table.live().map((row) => row.id);
-    const own = live.indexOf(membership.self.id);
-    const after = [...live.slice(own + 1), ...live.slice(0, own)];
-    return { successors: after.slice(0, r), predecessor: after.at(-1) };
+    const { table, self } = membership;
+    const successors = table
+      .liveAfterSelf()
+      .take(r)
+      .map((row) => row.id)
+      .toArray();
+    const before = table.liveBefore(self.id).next().value?.id;
+    return { successors, predecessor: before === self.id ? undefined : before };
   }
 
   // ---------------------------------------------------------------- operations, one at a time
@@ -108,7 +131,7 @@ export class RingDriver {
       }
       this.#operate("ring turn", async () => {
         const nextMs = await this.#takeTurn();
-        if (!this.#stopped) this.#schedule(nextMs);
+        if (!this.#stopped) this.#schedule(this.#rejoin ? 0 : nextMs);
       });
     });
   }
@@ -128,11 +151,15 @@ export class RingDriver {
   /** Does one step and answers when to do the next, in ms. */
   async #takeTurn(): Promise<number> {
     const { membership, calls, r, log } = this.#deps;
+    if (membership.hasLeft) {
+      this.#state = undefined;
+      return stabilizeQuietMs;
+    }
     if (this.#rejoin) {
       this.#rejoin = false;
       this.#state = undefined;
     }
-    if (membership.table.live().length <= r) {
+    if (membership.table.liveCount <= r) {
       if (this.#state) log.warn("Ring is static: too few members", { needed: r + 1 });
       this.#state = undefined;
       return this.#jittered(stabilizeMs);
@@ -153,13 +180,18 @@ export class RingDriver {
     if (heard === "busy") return this.#retryMs();
     // Silent, or expected by INIT and not there yet: the failure detector has the word.
     if (heard === "silent" || (heard === "absent" && first.life === 0)) return stabilizeMs / 4;
-    const step = stabilize(state, heard === "absent" ? "failed" : heard);
+    const answer = heard === "absent" ? "failed" : heard;
+    const step = stabilize(state, answer);
     this.#commit(step.state);
-    if (step.notify) calls.notify(step.notify, state.self);
+    // A notify that would tell nothing new can be left out, as if it were lost.
+    const isKnown = answer !== "failed" && isSame(answer.predecessor, state.self);
+    if (step.notify && !isKnown) calls.notify(step.notify, state.self);
     if (!this.#state?.candidate) this.#offerFromTable();
     if (this.#state?.candidate) return 0;
     const settled = this.#state?.successors.every((each, i) => each.id === state.successors[i]?.id);
-    return settled ? this.#jittered(stabilizeMs) : this.#retryMs();
+    this.#quietTurns = settled && isKnown ? this.#quietTurns + 1 : 0;
+    if (!settled) return this.#retryMs();
+    return this.#jittered(this.#quietTurns > quietAfterTurns ? stabilizeQuietMs : stabilizeMs);
   }
 
   async #stabilizeCandidate(state: RingState): Promise<number> {
@@ -176,12 +208,19 @@ export class RingDriver {
   async #join(): Promise<number> {
     const { membership, calls, r } = this.#deps;
     const self: Pointer = { id: membership.self.id, life: membership.self.incarnation };
-    const live = membership.table.live().map((row) => row.id);
-    const own = live.indexOf(self.id);
-    const before = [...live.slice(own + 1), ...live.slice(0, own)].toReversed();
-    const asked = before.slice(0, joinAskMax).map((id) => ({ id, life: 0 }));
-    const answers = await Promise.all(asked.map((each) => calls.ask(each, "join", self)));
-    const member = answers.find((each) => typeof each === "object");
+    const before = membership.table.liveBefore(self.id).filter((row) => row.id !== self.id);
+    const asked = before
+      .take(joinAskMax)
+      .map(({ id }) => ({ id, life: 0 }))
+      .toArray();
+    const answers: Heard[] = [];
+    let member: Neighbours | undefined;
+    for (let from = 0; !member && from < asked.length; from += joinAskAtOnce) {
+      const batch = asked.slice(from, from + joinAskAtOnce);
+      const heard = await Promise.all(batch.map((each) => calls.ask(each, "join", self)));
+      answers.push(...heard);
+      member = heard.find((each) => typeof each === "object");
+    }
     if (!member) {
       if (!answers.includes("busy")) this.#startAnew("no member answers");
       return this.#retryMs();
@@ -192,7 +231,7 @@ export class RingDriver {
       const joined = joinRing(self, found);
       // A list that would break the local rules cannot come from a ring of r + 1 others: then ask again.
       if (joined && localFaults(joined, r).length === 0) this.#state = joined;
-      else if (membership.table.live().length <= r + 1) this.#startAnew("the ring has no base");
+      else if (membership.table.liveCount <= r + 1) this.#startAnew("the ring has no base");
     }
     return this.#retryMs();
   }
@@ -218,11 +257,21 @@ export class RingDriver {
   /** INIT from the table. Also the way out when the ring lost its base, which only more than r failures can cause. */
   #startAnew(reason: string): void {
     const { membership, r, log } = this.#deps;
-    const live = membership.table.live().map((row) => row.id);
-    if (live.length <= r) return;
+    const { table } = membership;
+    if (table.liveCount <= r) return;
+    const hadBase = this.#state !== undefined;
     const { id, incarnation } = membership.self;
-    this.#state = initRing({ id, life: incarnation }, live, r);
-    log.info("Ring starts from the member table", { reason, members: live.length });
+    const successors = table
+      .liveAfterSelf()
+      .take(r)
+      .map((row) => row.id)
+      .toArray();
+    const predecessor = table.liveBefore(id).next().value!.id;
+    this.#state = initRing({ id, life: incarnation }, successors, predecessor, r);
+    const fields = { reason, members: table.liveCount };
+    // More than r failures at once: a matter for an operator.
+    if (hadBase) log.warn("Ring starts from the member table", fields);
+    else log.info("Ring starts from the member table", fields);
   }
 
   /** Takes over a new state; one that breaks the local invariants shows that the ring lost its base. */
@@ -237,11 +286,20 @@ export class RingDriver {
     const { membership } = this.#deps;
     const state = this.#state;
     if (!state) return;
-    const live = membership.table.live();
-    const own = live.findIndex((row) => row.id === membership.self.id);
-    const next = live[(own + 1) % live.length]!;
-    if (next.id === membership.self.id || next.state !== "alive") return;
+    const next = membership.table.liveAfterSelf().next().value;
+    if (next?.state !== "alive") return;
     this.#state = offerCandidate(state, { id: next.id, life: 0 });
+  }
+
+  /** A neighbour came or went: what the next turn would find is looked at now. */
+  #onMemberChange(id: NodeId): void {
+    const state = this.#state;
+    if (this.#stopped || !state) return;
+    const from = state.predecessor?.id ?? state.self.id;
+    const isNear = state.successors.some((each) => each.id === id) || id === from;
+    if (!isNear && !between(from, id, state.successors.at(-1)!.id)) return;
+    this.#quietTurns = 0;
+    if (!this.#operating) this.#schedule(this.#retryMs());
   }
 
   // ---------------------------------------------------------------- rectify
@@ -270,7 +328,7 @@ export class RingDriver {
 
   // ---------------------------------------------------------------- answers
 
-  #answer({ purpose, asker }: RequestOf<"route.neighbours">): ReplyOf<"route.neighbours"> {
+  #answer({ purpose, asker, seen }: RequestOf<"route.neighbours">): ReplyOf<"route.neighbours"> {
     if (this.#operating && this.#state) return { kind: "busy" };
     if (!this.#state) return { kind: "absent" };
     const first = this.#state.successors[0]!;
@@ -284,6 +342,7 @@ export class RingDriver {
       this.#commit(stabilize(this.#state, "failed").state);
     }
     const { self, successors, predecessor } = this.#state;
+    if (seen === hashNeighbours(this.#state)) return { kind: "same" };
     return { kind: "member", life: self.life, successors: [...successors], predecessor };
   }
 
@@ -294,4 +353,8 @@ export class RingDriver {
   #jittered(meanMs: number): number {
     return meanMs * (0.75 + 0.5 * this.#deps.chance.fraction());
   }
+}
+
+function isSame(a: Pointer | undefined, b: Pointer): boolean {
+  return a?.id === b.id && a.life === b.life;
 }

@@ -5,7 +5,7 @@ import { snapshotMs, tableRowsMax } from "../../shared/limits.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { memberRowSchema } from "../../shared/protocol/route.ts";
 import { type Clock, type Log, type Store, type Timer } from "../ports.ts";
-import { type MemberRow, rowFromWire } from "./member-table.ts";
+import { type MemberRow } from "./member-table.ts";
 
 const PREFIX = "t/";
 const PREFIX_END = "t0";
@@ -31,7 +31,8 @@ function parseRow(text: string): MemberRow | undefined {
     return undefined;
   }
   const parsed = memberRowSchema.safeParse(json);
-  return parsed.success ? rowFromWire(parsed.data) : undefined;
+  if (!parsed.success) return undefined;
+  return { ...parsed.data, position: parsed.data.position };
 }
 
 /** Writes changed rows, many in one batch. */

@@ -1,5 +1,6 @@
 // Reads one block file: its seal, and ranges of its data with every touched piece verified before a byte leaves.
 import { type FileHandle, open } from "node:fs/promises";
+import { giveChunk, takeChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { streamChunkBytes } from "../../shared/limits.ts";
@@ -40,8 +41,8 @@ export async function readSeal(
 }
 
 /**
- * Bytes from..to (exclusive) in chunks of at most `streamChunkBytes`, borders at multiples of it. While the consumer
- * handles a chunk the next one is read, never more. Does not close the file.
+ * Bytes from..to (exclusive) in chunks of at most `streamChunkBytes`, borders at multiples of it, each the consumer's.
+ * While it handles a chunk the next one is read, never more. Does not close the file.
  */
 export async function* readPieces(
   id: BlockId,
@@ -69,7 +70,7 @@ export async function* readPieces(
     }
   } finally {
     // The consumer left early: the file may be closed only when the read ahead has ended, well or not.
-    await ahead?.catch(() => {});
+    await ahead?.then(giveChunk, () => {});
   }
 }
 
@@ -99,9 +100,7 @@ async function readExactly(
   from: number,
   to: number,
 ): Promise<Uint8Array> {
-  // Not zeroed and not from Buffer's pool; seen from outside as plain bytes.
-  const { buffer } = Buffer.allocUnsafeSlow(to - from);
-  const bytes = new Uint8Array(buffer, 0, to - from);
+  const bytes = takeChunk(to - from);
   for (let at = 0; at < bytes.length;) {
     const { bytesRead } = await read(id, file, bytes, at, from);
     if (bytesRead === 0) throw damaged(id, "it is cut off");

@@ -1,14 +1,18 @@
-// Writes one block file: chunks are gathered into large writes, the pieces' CRCs computed on the way. While one
-// buffer goes to disk the other fills; more is never held. Nothing is visible before seal() has named the file.
+// Writes one block file: chunks are copied into large writes, the pieces' CRCs computed on the way. While one buffer
+// goes to disk the other fills; more is never held. A long file is synced now and then while it grows, so that the sync
+// that seal() waits for finds little left; one that fails fails the block, since the next need not hear of it again.
+// Nothing is visible before seal() has named the file.
 import { type FileHandle } from "node:fs/promises";
+import { giveChunk, takeChunk } from "../../shared/chunk-memory.ts";
 import { assert, RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
-import { pieceBytes } from "../../shared/limits.ts";
+import { pieceBytes, streamChunkBytes } from "../../shared/limits.ts";
 import { type BlockSeal, type BlockWriter, type Digest } from "../ports.ts";
 import { encodeTail, type StoredSeal } from "./block-file-format.ts";
 import { errnoOf } from "./durable-folder.ts";
 
-const writeBytes = 256 * 1024; // one write to the file; two buffers of it a writer
+const writeBytes = streamChunkBytes; // one write to the file; two buffers of it a writer
+const syncAheadBytes = 16 * 1024 * 1024; // written since the last sync began: then the next one begins
 
 /** What the folder does for a writer. */
 export interface BlockFolder {
@@ -23,14 +27,17 @@ export class BlockFileWriter implements BlockWriter {
   readonly #id: BlockId;
   readonly #file: FileHandle;
   readonly #folder: BlockFolder;
-  /** Not there while every chunk is large. */
-  #buffer: Buffer | undefined;
+  #buffer: Uint8Array | undefined;
   #filled = 0;
-  #spare: Buffer | undefined;
+  #spare: Uint8Array | undefined;
   /** The write of the other buffer; never rejects: a failure goes to `#failure`. */
   #flight: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
+  /** The sync beside the writes, while there is one; never rejects either. */
+  #syncing: Promise<void> | undefined;
   #fileOffset = 0;
+  /** Where the last sync began. */
+  #syncOffset = 0;
   #size = 0;
   readonly #crcs: number[] = [];
   #pieceCrc = 0;
@@ -88,16 +95,9 @@ export class BlockFileWriter implements BlockWriter {
   async #take(chunk: Uint8Array): Promise<void> {
     this.#digest(chunk);
     this.#size += chunk.length;
-    if (this.#filled === 0 && chunk.length >= writeBytes) {
-      // Large enough to go as it is: no copy.
-      await this.#flight;
-      this.#check();
-      await this.#writeAll(chunk);
-      return;
-    }
     for (let at = 0; at < chunk.length;) {
       const part = chunk.subarray(at, at + writeBytes - this.#filled);
-      this.#buffer ??= Buffer.allocUnsafeSlow(writeBytes);
+      this.#buffer ??= takeChunk(writeBytes);
       this.#buffer.set(part, this.#filled);
       this.#filled += part.length;
       at += part.length;
@@ -113,10 +113,20 @@ export class BlockFileWriter implements BlockWriter {
     this.#buffer = this.#spare;
     this.#spare = full;
     this.#filled = 0;
-    this.#flight = this.#writeAll(full).catch((error: unknown) => {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
-    });
+    this.#flight = this.#writeAll(full).then(this.#syncAhead, this.#failed);
   }
+
+  #syncAhead = (): void => {
+    if (this.#syncing || this.#fileOffset - this.#syncOffset < syncAheadBytes) return;
+    this.#syncOffset = this.#fileOffset;
+    this.#syncing = this.#file.datasync().then(() => {
+      this.#syncing = undefined;
+    }, this.#failed);
+  };
+
+  #failed = (error: unknown): void => {
+    this.#failure ??= error instanceof Error ? error : new Error(String(error));
+  };
 
   async #finish(): Promise<BlockSeal> {
     if (this.#size % pieceBytes !== 0) this.#crcs.push(this.#pieceCrc);
@@ -129,6 +139,9 @@ export class BlockFileWriter implements BlockWriter {
     await this.#flight;
     this.#check();
     await this.#writeAll(Buffer.concat([this.#rest(), tail]));
+    for (const buffer of [this.#buffer, this.#spare]) if (buffer) giveChunk(buffer);
+    await this.#syncing;
+    this.#check();
     await this.#file.datasync();
     await this.#file.close();
     this.#check();
@@ -177,6 +190,7 @@ export class BlockFileWriter implements BlockWriter {
     this.#state = "ended";
     this.#dropped ??= (async () => {
       await this.#flight;
+      await this.#syncing;
       await this.#file.close();
       await this.#folder.drop();
     })();

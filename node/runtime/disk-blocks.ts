@@ -5,6 +5,7 @@
 import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type BlockId, parseBlockId } from "../../shared/ids.ts";
 import { sealsCachedMax } from "../../shared/limits.ts";
@@ -245,7 +246,10 @@ class DiskBlocks implements BlockFiles {
     const writer = await this.create(to);
     try {
       const { size } = (await this.stat(from)) ?? { size: 0 }; // read() tells that it is gone
-      for await (const chunk of this.read(from, 0, size)) await writer.write(chunk);
+      for await (const chunk of this.read(from, 0, size)) {
+        await writer.write(chunk);
+        giveChunk(chunk);
+      }
       await writer.seal();
       return { id: to, size };
     } catch (error) {

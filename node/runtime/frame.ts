@@ -1,5 +1,6 @@
 // Frames of the peer link: 4 bytes length of the payload, 1 byte type, 4 bytes id (of a call or a stream), payload.
 // Integers are big-endian. The parser works in place and copies a payload at most once, when it came in pieces.
+import { takeChunk } from "../../shared/chunk-memory.ts";
 import { frameBytesMax, streamChunkBytes } from "../../shared/limits.ts";
 
 /** Payloads: hello, request, reply, failure, open: msgpack; chunk: raw; credit: 4 bytes; reset: UTF-8; else none. */
@@ -20,13 +21,14 @@ export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
 export const frameHeaderBytes = 9;
 
-/** Takes a frame; the payload is source[start..end), valid only during the call unless nothing else uses it. */
+/** Takes a frame; the payload is source[start..end), valid only during the call unless `source` is `owned`: then the sink's. */
 export type FrameSink = (
   type: FrameType,
   id: number,
   source: Uint8Array,
   start: number,
   end: number,
+  owned: boolean,
 ) => void;
 
 /** The bytes are no frames: the connection that they came from is of no more use. */
@@ -104,10 +106,13 @@ export class FrameParser {
         length = this.#readHead(this.#head, 0);
       }
       if (piece.length - at >= length) {
-        this.#sink(this.#type, this.#id, piece, at, at + length);
+        this.#sink(this.#type, this.#id, piece, at, at + length, false);
         at += length;
       } else {
-        this.#body = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+        this.#body =
+          this.#type === FRAME.chunk
+            ? takeChunk(length)
+            : new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
         this.#bodyFilled = 0;
       }
     }
@@ -119,7 +124,7 @@ export class FrameParser {
     this.#bodyFilled += end - at;
     if (this.#bodyFilled === body.length) {
       this.#body = undefined;
-      this.#sink(this.#type, this.#id, body, 0, body.length);
+      this.#sink(this.#type, this.#id, body, 0, body.length, true);
     }
     return end;
   }

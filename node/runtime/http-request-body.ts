@@ -2,14 +2,19 @@
 import { type IncomingMessage, type ServerResponse } from "node:http";
 import { RingstowError } from "../../shared/errors.ts";
 import { type ByteStream } from "../../shared/object-service.ts";
+import { GatheredBody } from "./gathered-body.ts";
+
+/** A body up to this size comes in one or two pieces of the socket. */
+const gatheredBytesMin = 64 * 1024;
 
 /**
- * The raw body. Throws IncompleteBody when the client leaves before the end. Leaving the loop early leaves the
+ * The raw body; its chunks are the reader's. Throws IncompleteBody when the client leaves before the end. Leaving the loop early leaves the
  * connection open for the answer; the server then drains or closes it.
  */
 export function bodyOf(incoming: IncomingMessage): ByteStream {
   return {
     [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+      if (isLarge(incoming)) return new GatheredBody(incoming, incomplete);
       const inner = incoming.iterator({ destroyOnReturn: false });
       let bytes = 0;
       return {
@@ -33,6 +38,12 @@ export function bodyOf(incoming: IncomingMessage): ByteStream {
       };
     },
   };
+}
+
+/** Or may be. */
+function isLarge({ headers }: IncomingMessage): boolean {
+  const length = headers["content-length"];
+  return length === undefined || Number(length) > gatheredBytesMin;
 }
 
 function incomplete(bytes: number): RingstowError {

@@ -1,11 +1,12 @@
 // Writes an iterable to a response: back-pressure by the socket, one packet for a small answer, a broken connection
 // for a broken body, return() on the source when the client leaves.
 import { type ServerResponse } from "node:http";
+import { giveChunk } from "../../shared/chunk-memory.ts";
 import { type ByteStream } from "../../shared/object-service.ts";
 import { type Log } from "../ports.ts";
 
 /**
- * Sends status, headers (with content-length) and body. Resolves when all was handed to the socket or the exchange
+ * Sends status, headers (with content-length) and body, whose chunks are given back when they have left. Resolves when all was handed to the socket or the exchange
  * is over. Never throws: what goes wrong here can only break the connection.
  */
 export async function writeBody(
@@ -68,10 +69,13 @@ class BodyWriter {
     if (this.#bytes > this.#length) throw new Error("The body is longer than its declared length");
     // node:http joins the head and a first chunk into one write only when it is the last, too.
     if (this.#bytes === this.#length && chunk.length === this.#length) {
-      this.#outgoing.end(chunk);
+      this.#outgoing.end(chunk, () => giveChunk(chunk));
       return;
     }
-    if (this.#outgoing.write(chunk)) return;
+    const written = (error: Error | null | undefined): void => {
+      if (!error) giveChunk(chunk);
+    };
+    if (this.#outgoing.write(chunk, written)) return;
     await new Promise<void>((resolve) => {
       this.#wake = () => {
         this.#outgoing.off("drain", resolve);

@@ -3,15 +3,21 @@
 // breaking body breaks the connection, and close() ends in bounded time.
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import { type AddressInfo, type Socket, isIPv6 } from "node:net";
-import { getRequestListener } from "@hono/node-server";
+import { RequestError, getRequestListener } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
-import { sourceOf } from "../../shared/body-stream.ts";
+import { isWhole, sourceOf } from "../../shared/body-stream.ts";
 import { RingstowError } from "../../shared/errors.ts";
-import { callHeaderBytesMax, closeGraceMs, connectionIdleMs } from "../../shared/limits.ts";
+import {
+  callHeaderBytesMax,
+  closeGraceMs,
+  connectionIdleMs,
+  inlineBytesMax,
+} from "../../shared/limits.ts";
 import { type ServerBindings } from "../../shared/server-bindings.ts";
 import { type Log } from "../ports.ts";
 import { awaitContinue, bodyOf } from "./http-request-body.ts";
 import { writeBody } from "./http-response-body.ts";
+import { smallBodyOf } from "./http-small-body.ts";
 import { type Refusal, type Unreadable, refuseUnreadable } from "./http-unreadable.ts";
 
 export { type Refusal, type Unreadable } from "./http-unreadable.ts";
@@ -52,6 +58,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     headersTimeout: HEADERS_MS,
     requestTimeout: 0, // a body of 5 GiB may take hours
     maxHeaderSize: callHeaderBytesMax,
+    requireHostHeader: false, // the listener refuses what has none, in the app's words
     noDelay: true,
   });
   const sockets = new Set<Socket>();
@@ -61,7 +68,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
-  const listener = requestListener(options.app, options.log);
+  const listener = requestListener(options);
   const accept = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (closing) outgoing.shouldKeepAlive = false;
     underWay.add(outgoing);
@@ -96,10 +103,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
   return { url: urlOf(server, options.host), close: () => (ending ??= close()) };
 }
 
-function requestListener(
-  app: HttpApp,
-  log: Log | undefined,
-): (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void> {
+function requestListener({
+  app,
+  log,
+  refuse,
+}: HttpServerOptions): (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void> {
   return getRequestListener(
     async (request, env) => {
       const incoming = env.incoming as IncomingMessage;
@@ -109,21 +117,50 @@ function requestListener(
         return RESPONSE_ALREADY_SENT;
       };
       const response = await app.fetch(request, {
-        requestBody: () => bodyOf(incoming),
+        requestBody: () => (isSmall(incoming) ? smallBodyOf(incoming) : bodyOf(incoming)),
         respond,
+        header: (name) => {
+          const value = incoming.headers[name];
+          return typeof value === "string" ? value : value?.join(", ");
+        },
         remoteIp: incoming.socket.remoteAddress,
         rawTarget: incoming.url,
         rawHeaders: incoming.rawHeaders,
       });
       // An app that knows nothing of respond() answers with a stream, and names its length. Reading `body` of
       // other answers would cost them the adapter's short path.
-      if (incoming.method !== "GET" || !response.headers.has("content-length")) return response;
+      if (incoming.method !== "GET" || isWhole(response)) return response;
+      if (response === RESPONSE_ALREADY_SENT || !response.headers.has("content-length"))
+        return response;
       const source = response.body ? sourceOf(response.body) : undefined;
       if (!source) return response;
       return respond(response.status, Object.fromEntries(response.headers), source);
     },
-    { overrideGlobalObjects: true },
+    { overrideGlobalObjects: true, errorHandler: (error) => unanswered(error, log, refuse) },
   );
+}
+
+/** Whether a body is said to be no larger than what is stored beside a register, and so never streamed. */
+function isSmall({ headers }: IncomingMessage): boolean {
+  return Number(headers["content-length"] ?? Number.NaN) <= inlineBytesMax;
+}
+
+/** For what reached no app, because it names no URL (a host or path that cannot be one), or whose app threw. */
+function unanswered(
+  error: unknown,
+  log: Log | undefined,
+  refuse: HttpServerOptions["refuse"],
+): Response {
+  if (error instanceof RequestError) {
+    const { status, headers, body } = refuse?.("malformed") ?? {
+      status: 400,
+      headers: {},
+      body: null,
+    };
+    return new Response(body, { status, headers });
+  }
+  log?.error("A request failed by a fault of its app", { error });
+  return new Response(null, { status: 500 });
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

@@ -1,5 +1,6 @@
 // The BlockFiles port in memory, for tests and the simulator: the same checks and errors as disk-blocks.ts, the
 // sync modelled as `syncMs` of the given clock. Deterministic: no other source of time or chance.
+import { takeChunk } from "../../shared/chunk-memory.ts";
 import { assert, RingstowError } from "../../shared/errors.ts";
 import { type BlockId } from "../../shared/ids.ts";
 import { pieceBytes, streamChunkBytes } from "../../shared/limits.ts";
@@ -100,7 +101,9 @@ class MemoryBlocks implements BlockFiles {
           );
         }
       }
-      yield block.data.slice(at, end);
+      const chunk = takeChunk(end - at);
+      chunk.set(block.data.subarray(at, end));
+      yield chunk;
       at = end;
     }
   }

@@ -11,6 +11,9 @@ export interface MemoryBlock extends BlockSeal {
   names: number;
 }
 
+/** What one write() handed in: on the disk as a whole, or not at all. */
+export type StoreBatch = readonly StoreWrite[];
+
 /** An opened store or block folder; dead when the disk lost power since. */
 export interface MemoryLease {
   /** Throws Unavailable when the power was lost, or `close` was called. */
@@ -33,6 +36,7 @@ export class MemoryDisk {
   readonly #rows = new Map<string, Uint8Array>();
   readonly #keys: string[] = [];
   readonly #open = new Set<string>();
+  #syncing: () => readonly StoreBatch[] = () => [];
   #life = 0;
 
   constructor(options: { freeBytes?: number | undefined } = {}) {
@@ -43,10 +47,30 @@ export class MemoryDisk {
     return this.totalBytes - this.usedBytes;
   }
 
-  /** The process died or the power went: what is not synced is lost, what is open is dead. Open again afterwards. */
-  powerLoss(): void {
+  /**
+   * The process died or the power went: what is not synced is lost, what is open is dead. Open again afterwards.
+   * @param reached which of the batches whose sync was under way are on the disk all the same, in order; none if absent
+   */
+  powerLoss(reached: (batches: readonly StoreBatch[]) => readonly StoreBatch[] = () => []): void {
+    const batches = this.#syncing();
     this.#life++;
     this.#open.clear();
+    this.#syncing = () => [];
+    for (const batch of reached(batches)) this.apply(batch);
+  }
+
+  /** How to ask the open store what it is syncing. */
+  watchSyncs(syncing: () => readonly StoreBatch[]): void {
+    this.#syncing = syncing;
+  }
+
+  /** The folder was deleted: everything is gone. What is open must be dead already. */
+  wipe(): void {
+    assert(this.#open.size === 0, "nothing of a wiped disk is open");
+    this.blocks.clear();
+    this.usedBytes = 0;
+    this.#rows.clear();
+    this.#keys.length = 0;
   }
 
   /** Opens one part of the disk, "store" or "blocks", which only one process can use at a time. */

@@ -31,7 +31,7 @@ interface Waiting {
 
 export class MemoryEndpoint implements Transport {
   readonly address: string;
-  readonly id: NodeId;
+  readonly id: NodeId | undefined;
   readonly network: MemoryNetwork;
   readonly streams = new Set<MemoryStreamEnd>();
   #state: "open" | "closed" | "crashed" = "open";
@@ -41,7 +41,7 @@ export class MemoryEndpoint implements Transport {
   /** Calls that a handler here works on: told to their callers when this end goes. */
   readonly #answering = new Set<(failure: TransportFailure) => void>();
 
-  constructor(network: MemoryNetwork, address: string, id: NodeId) {
+  constructor(network: MemoryNetwork, address: string, id: NodeId | undefined) {
     this.network = network;
     this.address = address;
     this.id = id;
@@ -70,7 +70,9 @@ export class MemoryEndpoint implements Transport {
     return this.#await<PeerStream>(peer, name, timeoutMs, (resolve, fail, isWaiting) => {
       const [delay] = this.network.policy(this.address, peer.address, "stream", name);
       if (delay === undefined) return; // lost: the time-out will say so
+      const age = this.network.linkAge(this.address, peer.address);
       this.network.clock.after(delay, () => {
+        if (this.network.linkAge(this.address, peer.address) !== age) return;
         const callee = this.#findCallee(peer, fail);
         if (!callee || this.crashed) return;
         callee.#accept(this, name, bytes, resolve, isWaiting);
@@ -100,8 +102,22 @@ export class MemoryEndpoint implements Transport {
   /** Runs `deliver` once for each copy of the message that the policy lets through. */
   post(to: string, kind: MessageKind, name: string, deliver: () => void): void {
     if (this.crashed) return;
-    for (const delay of this.network.policy(this.address, to, kind, name))
-      this.network.clock.after(delay, deliver);
+    const { network } = this;
+    const age = network.linkAge(this.address, to);
+    const arrive = (): void => {
+      if (network.linkAge(this.address, to) === age) deliver();
+    };
+    for (const delay of network.policy(this.address, to, kind, name))
+      network.clock.after(delay, arrive);
+  }
+
+  /** The connection with another node broke. */
+  failLink(other: string): void {
+    for (const waiting of [...this.#waiting])
+      if (waiting.to === other)
+        waiting.fail(new TransportError("closed", `Cannot go on with "${other}": the link broke`));
+    for (const stream of [...this.streams])
+      if (stream.peer === other) stream.breakBoth("the link broke");
   }
 
   #leave(state: "closed" | "crashed"): void {
@@ -190,8 +206,10 @@ export class MemoryEndpoint implements Transport {
         this.network.clock.after(delay, () => fail(new TransportError(failure, text)));
     };
     this.#answering.add(tell);
+    const age = this.network.linkAge(this.address, caller.address);
     void this.#handle(caller, name, request).then((settle) => {
       if (!this.#answering.delete(tell)) return; // this end is gone
+      if (this.network.linkAge(this.address, caller.address) !== age) return;
       this.post(caller.address, "reply", name, () => settle(resolve, fail));
     });
   }

@@ -24,11 +24,14 @@ export type FaultListener = (address: string, name: string, error: unknown) => v
 
 const AT_ONCE = [0] as const;
 
+const pairOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`);
+
 export class MemoryNetwork {
   readonly clock: Clock;
   readonly policy: Policy;
   readonly onFault: FaultListener;
   readonly #endpoints = new Map<string, MemoryEndpoint>();
+  readonly #breaks = new Map<string, number>();
 
   constructor(clock: Clock, policy: Policy = () => AT_ONCE, onFault: FaultListener = () => {}) {
     this.clock = clock;
@@ -36,8 +39,11 @@ export class MemoryNetwork {
     this.onFault = onFault;
   }
 
-  /** The transport of a node at `address`. An address can be attached again after close() or crash(). */
-  attach(address: string, id: NodeId): Transport {
+  /**
+   * The transport of a node at `address`; one that has no id yet can call and is not known by any. An address can be
+   * attached again after close() or crash().
+   */
+  attach(address: string, id: NodeId | undefined): Transport {
     assert(!this.#endpoints.has(address), `address "${address}" is free`);
     const endpoint = new MemoryEndpoint(this, address, id);
     this.#endpoints.set(address, endpoint);
@@ -52,6 +58,22 @@ export class MemoryNetwork {
     const endpoint = this.#endpoints.get(address);
     assert(endpoint, `address "${address}" is attached`);
     endpoint.crash();
+  }
+
+  /**
+   * The connection of two nodes breaks, as a record that fails its check breaks it: what is on its way is lost, calls
+   * and streams over it fail at both ends at once. The next call finds a new connection.
+   */
+  breakLink(a: string, b: string): void {
+    const pair = pairOf(a, b);
+    this.#breaks.set(pair, (this.#breaks.get(pair) ?? 0) + 1);
+    this.#endpoints.get(a)?.failLink(b);
+    this.#endpoints.get(b)?.failLink(a);
+  }
+
+  /** Tells one connection of two nodes from the next. */
+  linkAge(a: string, b: string): number {
+    return this.#breaks.size === 0 ? 0 : (this.#breaks.get(pairOf(a, b)) ?? 0);
   }
 
   /** Who answers at an address now. */

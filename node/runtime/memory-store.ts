@@ -31,6 +31,7 @@ class MemoryStore implements Store {
   constructor(disk: MemoryDisk, clock: Clock, syncMs: number) {
     this.#disk = disk;
     this.#lease = disk.lease("store");
+    disk.watchSyncs(() => this.#syncing.map(({ writes }) => writes));
     this.#clock = clock;
     this.#syncMs = syncMs;
   }

@@ -1,4 +1,5 @@
 // A stream of the memory network: two windowed ends, and between them messages that keep their order.
+import { takeChunk } from "../../shared/chunk-memory.ts";
 import { TransportError } from "../ports.ts";
 import { type MemoryEndpoint } from "./memory-endpoint.ts";
 import { WindowedStream } from "./peer-link-stream.ts";
@@ -18,7 +19,8 @@ export class MemoryStreamEnd {
     this.#name = name;
     this.stream = new WindowedStream({
       chunk: (bytes) => {
-        const copy = bytes.slice();
+        const copy = takeChunk(bytes.length);
+        copy.set(bytes);
         this.post((other) => other.stream.onChunk(copy));
       },
       end: () => this.post((other) => other.stream.onEnd()),
@@ -31,6 +33,11 @@ export class MemoryStreamEnd {
 
   connect(other: MemoryStreamEnd): void {
     this.#other = other;
+  }
+
+  /** Address of the node at the other end. */
+  get peer(): string | undefined {
+    return this.#other && this.#other.#owner.address;
   }
 
   /** Runs `deliver` at the other end after all that was posted before. A lost message breaks both ends. */

@@ -1,6 +1,7 @@
 // One connection of the peer link: hello both ways, then calls and streams in both directions until it breaks.
 // Whatever breaks it, every call and stream on it fails at once, and nothing is ever sent again elsewhere.
 import { type TLSSocket } from "node:tls";
+import { freeChunk } from "../../shared/chunk-memory.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import {
@@ -67,7 +68,6 @@ export class Connection {
     this.#outbox = new Outbox(socket);
     this.#streams = new LinkStreams(this.#outbox, dialled !== undefined);
     const parser = new FrameParser(this.#onFrame);
-    let failure: string | undefined;
     socket.on("data", (piece) => {
       this.#pulse.heard();
       try {
@@ -75,13 +75,14 @@ export class Connection {
       } catch (error) {
         this.breakOff(`it sent what cannot be read: ${messageOf(error)}`);
       }
+      freeChunk(piece); // the parser has copied what outlives it
     });
-    socket.on("error", (error) => {
-      failure = error.message || String(error);
-    });
+    // Node closes a TLS socket only for errors of the handshake: after a record that failed its check, or an alert of
+    // the peer about one, it stays open and silent.
+    socket.on("error", (error) => this.breakOff(error.message || String(error)));
     socket.on("end", () => this.breakOff("the peer closed the connection"));
     socket.on("close", () => {
-      this.breakOff(failure ?? "the connection was closed");
+      this.breakOff("the connection was closed");
       this.#socketClosed.resolve();
     });
     this.#helloTimer = setTimeout(() => this.breakOff("no hello in time"), linkDialTimeoutMs);
@@ -217,6 +218,7 @@ export class Connection {
     source: Uint8Array,
     start: number,
     end: number,
+    owned: boolean,
   ): void => {
     if (this.#ended) return;
     if (!this.peer) return this.#onHello(type, source, start, end);
@@ -234,7 +236,7 @@ export class Connection {
       case FRAME.accept:
         return this.#onAccept(id);
       case FRAME.chunk:
-        return this.#streams.onChunk(id, source, start, end);
+        return this.#streams.onChunk(id, source, start, end, owned);
       case FRAME.end:
         return this.#streams.find(id)?.onEnd();
       case FRAME.credit:

@@ -1,7 +1,9 @@
-// What waits to leave on one connection. All frames of one turn leave in one socket write. Messages go first;
+// What waits to leave on one connection. All frames of one turn of the event loop, whatever socket or disk they answer,
+// leave in one write: one TLS record, one wake-up of the peer; large stream chunks in one each. Messages go first;
 // stream chunks follow in turn, one stream after another, and only while little is queued in the socket, so that
 // bulk data never keeps a call waiting behind more than `linkStreamAheadBytes`.
 import { type Socket } from "node:net";
+import { giveChunk, takeChunk } from "../../shared/chunk-memory.ts";
 import { linkStreamAheadBytes } from "../../shared/limits.ts";
 import { type FrameType, frameHeaderBytes, writeFrameHeader } from "./frame.ts";
 
@@ -15,6 +17,11 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
+/** A large chunk of a stream, its header before it, in memory that is used again once it has left. */
+interface PackedFrame {
+  readonly packed: Uint8Array;
+}
+
 export class Outbox {
   readonly #socket: Socket;
   #open = false;
@@ -22,7 +29,7 @@ export class Outbox {
   #messages: Frame[] = [];
   #messageBytes = 0;
   /** Chunks and ends by stream id; the stream whose turn it is comes first. */
-  readonly #streams = new Map<number, Frame[]>();
+  readonly #streams = new Map<number, (Frame | PackedFrame)[]>();
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -47,9 +54,9 @@ export class Outbox {
     this.#schedule();
   }
 
-  /** A chunk or an end of a stream: in order within the stream, after messages. */
+  /** A chunk or an end of a stream: in order within the stream, after messages. The payload is copied. */
   streamFrame(type: FrameType, id: number, payload: Uint8Array = NOTHING): void {
-    const frame = { type, id, payload };
+    const frame = copied(type, id, payload);
     const waiting = this.#streams.get(id);
     if (waiting) waiting.push(frame);
     else this.#streams.set(id, [frame]);
@@ -73,7 +80,7 @@ export class Outbox {
   flush = (): void => {
     this.#scheduled = false;
     if (!this.#open) return;
-    const frames = this.#messages;
+    const frames: (Frame | PackedFrame)[] = this.#messages;
     this.#messages = [];
     this.#messageBytes = 0;
     if (this.#streams.size > 0) this.#takeStreamFrames(frames);
@@ -88,10 +95,11 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || !this.#open) return;
     this.#scheduled = true;
-    process.nextTick(this.flush);
+    // After the turn's other callbacks, as the store does it: their frames share the write.
+    setImmediate(this.flush);
   }
 
-  #takeStreamFrames(frames: Frame[]): void {
+  #takeStreamFrames(frames: (Frame | PackedFrame)[]): void {
     let room = linkStreamAheadBytes - this.#socket.writableLength;
     while (room > 0) {
       const turn = this.#streams.entries().next().value;
@@ -101,11 +109,33 @@ export class Outbox {
       this.#streams.delete(id);
       if (waiting.length > 0) this.#streams.set(id, waiting);
       frames.push(frame);
-      room -= frameHeaderBytes + frame.payload.length;
+      room -= "packed" in frame ? frame.packed.length : frameHeaderBytes + frame.payload.length;
     }
   }
 
-  #write(frames: readonly Frame[]): void {
+  #write(frames: readonly (Frame | PackedFrame)[]): void {
+    let run: Frame[] = [];
+    for (const frame of frames) {
+      if (!("packed" in frame)) {
+        run.push(frame);
+        continue;
+      }
+      if (run.length > 0) this.#writeJoined(run);
+      run = [];
+      this.#writePacked(frame.packed);
+    }
+    if (run.length > 0) this.#writeJoined(run);
+  }
+
+  /** Not corked with others: the socket would copy what it is given together. */
+  #writePacked(bytes: Uint8Array): void {
+    this.#socket.write(bytes, (error) => {
+      if (!error) giveChunk(bytes);
+      this.#written();
+    });
+  }
+
+  #writeJoined(frames: readonly Frame[]): void {
     const socket = this.#socket;
     socket.cork();
     let last: Uint8Array = NOTHING;
@@ -140,4 +170,11 @@ export class Outbox {
     socket.write(last, this.#written);
     socket.uncork();
   }
+}
+
+function copied(type: FrameType, id: number, payload: Uint8Array): Frame | PackedFrame {
+  if (payload.length < joinBytesMax) return { type, id, payload: payload.slice() };
+  const packed = takeChunk(frameHeaderBytes + payload.length);
+  packed.set(payload, writeFrameHeader(packed, 0, type, id, payload.length));
+  return { packed };
 }

@@ -22,7 +22,6 @@ interface Waiter {
   reject(error: Error): void;
 }
 
-/** A chunk given to send() must not be changed afterwards. */
 export class WindowedStream implements PeerStream {
   readonly #wire: StreamWire;
   #failure: TransportError | undefined;

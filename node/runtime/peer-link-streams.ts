@@ -67,13 +67,10 @@ export class LinkStreams {
   }
 
   /** Frames of a stream that is gone here are late, and dropped. Throws FrameError when the window is overrun. */
-  onChunk(id: number, source: Uint8Array, start: number, end: number): void {
+  onChunk(id: number, source: Uint8Array, start: number, end: number, owned: boolean): void {
     const stream = this.#streams.get(id);
     if (!stream) return;
-    // A small chunk must not keep the large buffer alive that it came in.
-    const most = 2 * (end - start) >= source.buffer.byteLength;
-    const chunk = most ? source.subarray(start, end) : source.slice(start, end);
-    if (!stream.onChunk(chunk))
+    if (!stream.onChunk(owned ? source : source.slice(start, end)))
       throw new FrameError(`Cannot take a chunk of stream ${id}: the window is overrun`);
   }
 

@@ -35,10 +35,16 @@ export function parseHostPort(address: string): HostPort {
   return { host: (match[1] ?? match[2])!, port };
 }
 
-export function dialTls(to: HostPort, { secret, protocolVersion }: Secret): TLSSocket {
+/** @param from own address to call from; undefined: the system chooses */
+export function dialTls(
+  to: HostPort,
+  { secret, protocolVersion }: Secret,
+  from?: string,
+): TLSSocket {
   const socket = connect({
     ...COMMON,
     ...to,
+    ...(from === undefined ? {} : { localAddress: from }),
     pskCallback: () => ({ psk: secret, identity: pskIdentity(protocolVersion) }),
     checkServerIdentity: () => undefined, // there is no certificate: the key is the identity
   });

@@ -23,6 +23,8 @@ export interface PeerLinkOptions {
   readonly listen: HostPort;
   /** host:port at which peers reach this node; port 0 stands for the one that is listened on. */
   readonly advertise: string;
+  /** Own address to call peers from; undefined: the system chooses. */
+  readonly from?: string | undefined;
   readonly id: NodeId;
   /** 32 bytes that all nodes of the cluster share. */
   readonly secret: Uint8Array;
@@ -170,7 +172,11 @@ class PeerLink implements Transport, LinkOwner {
     } catch (error) {
       throw new TransportError("unreachable", messageOf(error));
     }
-    const connection = new Connection(this, dialTls(to, this.#options), address);
+    const connection = new Connection(
+      this,
+      dialTls(to, this.#options, this.#options.from),
+      address,
+    );
     this.#connections.add(connection);
     this.#links.set(address, connection);
     return connection;

@@ -68,6 +68,14 @@ export const dataCalls = {
     request: z.object({ block: blockRefSchema, owner: blockOwnerSchema }),
     reply: z.object({}),
   },
+  /**
+   * Deletes this node's copy of a block if its register says that it was replaced, and nothing else. Answers whether it
+   * is gone.
+   */
+  "data.release": {
+    request: z.object({ block: blockIdSchema, owner: blockOwnerSchema }),
+    reply: z.object({ gone: z.boolean() }),
+  },
   /** Gives a block's bytes a second id. Answers when it is durable. */
   "data.link": {
     request: z.object({

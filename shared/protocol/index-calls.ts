@@ -1,7 +1,8 @@
 // Calls of the index module: replicated registers in views (ballots and versions: shared/versions.ts).
 // A register crosses the wire as its stored text, so that replicas never decode what they only keep.
 import * as z from "zod/mini";
-import { type RequestId } from "../ids.ts";
+import { type RequestId, type VoterId } from "../ids.ts";
+import { blockIdSchema, nodeIdSchema } from "../records.ts";
 import { type Slice } from "../slices.ts";
 import { type Ballot, type Version } from "../versions.ts";
 
@@ -18,12 +19,21 @@ const promise = z.custom<Ballot>(
 const key = z.string().check(z.minLength(33));
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
-/** Why a replica does not take part: it promised a higher ballot, or it is not in that epoch. */
+const voter = z.custom<VoterId>((value) => typeof value === "string" && value.length === 48);
+
+const view = z.object({ epoch: count, members: z.readonly(z.array(voter).check(z.maxLength(5))) });
+const viewChange = z.object({ view, previous: view });
+/** A view with what it was made from; absent for epoch 1, or when the teller does not know. */
+const knownView = z.object({ ...view.shape, previous: z.optional(view) });
+
+/** Why a replica does not take part: it promised a higher ballot, or it is not (any more) active in that epoch. */
 const refusal = z.object({
   ok: z.literal(false),
   reason: z.enum(["promised", "epoch"]),
   promised: promise,
   epoch: count,
+  /** With reason "epoch": the newest view that the replica knows of. */
+  view: z.optional(knownView),
 });
 export type Refusal = z.infer<typeof refusal>;
 
@@ -44,6 +54,17 @@ const want = z.enum(["version", "value", "body"]);
 export type Want = z.infer<typeof want>;
 
 const rangeRow = z.object({ key, version, value: z.optional(z.string()) });
+
+/** (key, version) of registers in the order of their keys; `more`: others follow. */
+const versionPage = z.object({ rows: z.array(z.object({ key, version })), more: z.boolean() });
+export type VersionPage = z.infer<typeof versionPage>;
+
+/** `leader` is the node to ask instead, `view` the newest view, as far as the one that was asked knows. */
+const notLeader = z.object({
+  type: z.literal("notLeader"),
+  leader: z.optional(z.string()),
+  view: z.optional(knownView),
+});
 
 export const indexCalls = {
   /** PREPARE for many slices in one message and one fsync. Replies in the order of the claims. */
@@ -90,7 +111,7 @@ export const indexCalls = {
       z.object({
         ok: z.literal(true),
         epoch: count,
-        members: z.array(z.string()),
+        members: z.array(voter),
         register: registerSchema,
       }),
       refusal,
@@ -106,7 +127,7 @@ export const indexCalls = {
         z.object({
           ok: z.literal(true),
           epoch: count,
-          members: z.array(z.string()),
+          members: z.array(voter),
           rows: z.array(rangeRow),
           /** The range holds more rows behind the last one. */
           more: z.boolean(),
@@ -131,32 +152,84 @@ export const indexCalls = {
     reply: z.union([
       /** JSON of a RegisterResult. */
       z.object({ type: z.literal("done"), result: z.string() }),
-      /** `leader` is the node to ask instead, if one is known. */
-      z.object({ type: z.literal("notLeader"), leader: z.optional(z.string()) }),
+      notLeader,
     ]),
   },
   /** A linearizable read by the slice's leader. */
   "index.read": {
     request: z.object({ slice, key, body: z.boolean(), urge: z.boolean() }),
-    reply: z.union([
-      z.object({ type: z.literal("done"), register: registerSchema }),
-      z.object({ type: z.literal("notLeader"), leader: z.optional(z.string()) }),
-    ]),
+    reply: z.union([z.object({ type: z.literal("done"), register: registerSchema }), notLeader]),
   },
-  /** Anti-entropy: a digest over (key, version) of each slice. */
+  /** Whether the receiver leads the slice. Nobody campaigns for this question. */
+  "index.leader": {
+    request: z.object({ slice }),
+    reply: z.union([z.object({ type: z.literal("done") }), notLeader]),
+  },
+  /** Tells the slice's leader that a block of a register wants repair; `bad`: the copy there failed a read. */
+  "index.report": {
+    request: z.object({ slice, key, block: blockIdSchema, bad: z.optional(nodeIdSchema) }),
+    reply: z.union([z.object({ type: z.literal("done") }), notLeader]),
+  },
+  /** Anti-entropy: a digest over (key, version) of each slice, and views later than those in which the asker votes. */
   "index.digests": {
-    request: z.object({ slices: z.array(slice) }),
-    reply: z.array(z.string()),
+    request: z.object({ slices: z.array(slice), epochs: z.array(count) }),
+    reply: z.object({
+      digests: z.array(z.string()),
+      views: z.array(z.object({ slice, view: knownView })),
+    }),
   },
   /** Anti-entropy: (key, version) of a slice in pages. */
   "index.versions": {
     request: z.object({ slice, after: z.string() }),
-    reply: z.object({ rows: z.array(z.object({ key, version })), more: z.boolean() }),
+    reply: versionPage,
   },
   /** Anti-entropy: whole registers. */
   "index.fetch": {
     request: z.object({ slice, keys: z.array(key) }),
     reply: z.object({ epoch: count, registers: z.array(registerSchema) }),
+  },
+  /** A view was decided: its members join it. Answered when the receiver is active in it, or after a while. */
+  "index.install": {
+    /** `settled`: all members of the view that live are active; for those who left. */
+    request: z.object({ slice, change: viewChange, settled: z.boolean() }),
+    /** `active`: the receiver is, or was, in the view of the change or a later one; `epoch`: the latest that it knows of. */
+    reply: z.object({ epoch: count, active: z.boolean() }),
+  },
+  /** SEAL: a member of the previous view gives up its vote for good, durably, before it answers. */
+  "index.seal": {
+    request: z.object({ slice, change: viewChange }),
+    reply: z.union([
+      /**
+       * `sealed`: a source, with a majority of others. `empty`: never was active in that view and never will be, counts
+       * beside a source. `joined`: was or is active in the new view, a source alone. With the first page of what it holds.
+       */
+      z.object({
+        ok: z.literal(true),
+        state: z.enum(["sealed", "empty", "joined"]),
+        page: z.optional(versionPage),
+      }),
+      refusal,
+    ]),
+  },
+  /** (key, version) of what a sealed or active member of an epoch holds, in pages. */
+  "index.snapshot": {
+    request: z.object({ slice, epoch: count, after: z.string() }),
+    reply: z.union([z.object({ ok: z.literal(true), ...versionPage.shape }), refusal]),
+  },
+  /** Before a change: copy what `source`, active in `epoch`, holds. Asked again until it is complete. */
+  "index.precopy": {
+    request: z.object({ slice, epoch: count, source: voter }),
+    reply: z.object({ complete: z.boolean() }),
+  },
+  /** The newest views that a node knows of some slices; of all beyond epoch 1 behind `after` when none are named. */
+  "index.views": {
+    request: z.object({ slices: z.optional(z.array(slice)), after: z.optional(z.int()) }),
+    reply: z.object({ views: z.array(z.object({ slice, view: knownView })), more: z.boolean() }),
+  },
+  /** An operator's order after the loss of majorities: go on without these nodes. Gives the slices that will. */
+  "index.recover": {
+    request: z.object({ lost: z.array(nodeIdSchema) }),
+    reply: z.object({ slices: count }),
   },
   /** A leader tells a member that it missed writes of these slices. */
   "index.behind": {

@@ -1,4 +1,4 @@
-// `npm run bench [-- SECONDS]`: where the time goes, as a Markdown table, everything measured in one run of two to three
+// `npm run bench [-- SECONDS]`: where the time goes, as a Markdown table, everything measured in one run of about three
 // minutes with plain node:http beside it. Times depend on the machine; ratios and CPU per operation depend on it less.
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
@@ -35,22 +35,22 @@ async function measureSmall({ load, pids, paths }: Target): Promise<{ get: Rate;
   const get = async (): Promise<void> => void (await load.call("GET", paths.get));
   const put = async (n: number): Promise<void> =>
     void (await load.call("PUT", paths.put(n % 2000), small));
-  await measureLoad(pids, CLIENTS, 2, put);
+  // Compiled code is what a server runs: six processes share the first requests, and a cold one spends on the compiler.
+  await measureLoad(pids, CLIENTS, 2 * seconds, put);
   const puts = await measureLoad(pids, CLIENTS, seconds, put);
-  await measureLoad(pids, CLIENTS, 1, get);
+  await measureLoad(pids, CLIENTS, seconds, get);
   return { put: puts, get: await measureLoad(pids, CLIENTS, seconds, get) };
 }
 
-/** MB/s of one client. */
-async function measureBig({ load, pids, paths }: Target): Promise<{ get: number; put: number }> {
+/** One client. */
+async function measureBig({ load, pids, paths }: Target): Promise<{ get: Rate; put: Rate }> {
   const put = async (): Promise<void> => void (await load.call("PUT", paths.bigPut, big));
   const get = async (): Promise<void> => {
     if ((await load.call("GET", paths.bigGet)) !== big.length) throw new Error("Bytes are missing");
   };
-  const rate = async (work: () => Promise<void>): Promise<number> => {
+  const rate = async (work: () => Promise<void>): Promise<Rate> => {
     await work();
-    const { perSecond } = await measureLoad(pids, 1, seconds, work);
-    return (perSecond * big.length) / MB;
+    return measureLoad(pids, 1, seconds, work);
   };
   return { put: await rate(put), get: await rate(get) };
 }
@@ -110,13 +110,18 @@ async function smallRows(where: string, target: Target, get: string, put: string
 async function bigRows(where: string, target: Target, raw: Target, get: string): Promise<void> {
   const ours = await measureBig(target);
   const theirs = await measureBig(raw);
-  const ratio = (a: number, b: number): string =>
-    `${whole(a)} MB/s; ${(a / b).toFixed(2)} of node:http's ${whole(b)}`;
-  row(`GET 64 MiB, ${where}`, ratio(ours.get, theirs.get), "", get);
-  row(
-    `PUT 64 MiB, three durable copies, ${where}`,
-    ratio(ours.put, theirs.put),
-    "",
+  const perSecond = (rate: Rate): string => whole((rate.perSecond * big.length) / MB);
+  const bigRow = (what: string, a: Rate, b: Rate, wanted: string): void => {
+    const ratio = (a.perSecond / b.perSecond).toFixed(2);
+    const rate = `${perSecond(a)} MB/s; ${ratio} of node:http's ${perSecond(b)}`;
+    const cpu = `${whole(a.cpuUs / 1000)} ms; node:http's ${whole(b.cpuUs / 1000)}`;
+    row(`${what}, ${where}`, rate, cpu, wanted);
+  };
+  bigRow("GET 64 MiB", ours.get, theirs.get, get);
+  bigRow(
+    "PUT 64 MiB, three durable copies",
+    ours.put,
+    theirs.put,
     ">= 0.35 of one file without fsync",
   );
 }

@@ -1,7 +1,7 @@
 // LevelDB against the Store suite, and what only files can do: be killed, damaged or not writable.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -60,6 +60,40 @@ describe("LevelStore files", () => {
       await store.close();
     }
     expect(acknowledged.length).toBeGreaterThan(3_250);
+  });
+
+  // What a power loss can leave of a log: its beginning. A batch that is not whole is as if never written.
+  test("openLevelStore: a log that is torn anywhere loses whole batches from its end, never a part", async () => {
+    const live = join(folder.path, "live");
+    const store = await openLevelStore(live);
+    const batches = 12;
+    for (let n = 0; n < batches; n++)
+      await store.write(
+        ["a", "b", "c"].map((part) => ({ key: `${n}/${part}`, value: bytes(`${n}`.repeat(40)) })),
+      );
+    const log = (await readdir(live)).find((name) => name.endsWith(".log"))!;
+    const whole = (await stat(join(live, log))).size;
+    const found: number[] = [];
+    for (let size = whole; size >= 0; size -= 97) {
+      const copy = join(folder.path, `torn-${size}`);
+      await cp(live, copy, { recursive: true });
+      await truncate(join(copy, log), size);
+      const torn = await openLevelStore(copy);
+      const keys = (await torn.range({ from: "0", to: "a", limit: 999 })).map(({ key }) => key);
+      await torn.close();
+      const left = Array.from({ length: keys.length / 3 }, (_, n) => [
+        `${n}/a`,
+        `${n}/b`,
+        `${n}/c`,
+      ]);
+      expect(keys, `${size} of ${whole} bytes`).toEqual(left.flat().toSorted());
+      found.push(left.length);
+    }
+    await store.close();
+    expect(found[0]).toBe(batches);
+    expect(found).toEqual(found.toSorted((a, b) => b - a));
+    expect(found.at(-1)).toBe(0);
+    expect(new Set(found).size).toBe(batches + 1);
   });
 
   test("openLevelStore: says that another process uses the folder", async () => {

@@ -68,6 +68,28 @@ describe("MemoryStore", () => {
     expect(rows.map(({ key, value }) => [key, text(value)])).toEqual([["synced", "synced"]]);
   });
 
+  test("powerLoss: of a sync under way whole batches are on the disk or not, never a part of one", async () => {
+    for (const reached of [0, 1, 2, 3]) {
+      const clock = new VirtualClock();
+      const disk = new MemoryDisk();
+      const store = openMemoryStore(disk, clock, { syncMs: 5 });
+      for (const name of ["a", "b", "c"])
+        void store.write([row(`${name}/1`), row(`${name}/2`), row(`${name}/3`)]);
+      await clock.runFor(4);
+      void store.write([row("waiting")]);
+      disk.powerLoss((batches) => {
+        expect(batches.map((batch) => batch.length)).toEqual([3, 3, 3]);
+        return batches.slice(0, reached);
+      });
+      const next = openMemoryStore(disk, clock, { syncMs: 5 });
+      const rows = await next.range({ from: "", to: "z", limit: 99 });
+      const whole = ["a", "b", "c"].slice(0, reached);
+      expect(rows.map(({ key }) => key)).toEqual(
+        whole.flatMap((n) => [1, 2, 3].map((i) => `${n}/${i}`)),
+      );
+    }
+  });
+
   test("refusal: rejects the writers and writes nothing", async () => {
     const clock = new VirtualClock();
     const disk = new MemoryDisk();

@@ -84,6 +84,56 @@ describe("MemoryNetwork policy", () => {
   });
 });
 
+describe("MemoryNetwork.breakLink", () => {
+  test("calls in both directions and streams fail at once, what is on its way is lost, the next call works", async () => {
+    const world = memoryWorld(() => [10]);
+    const [alice, bob] = [await world.attach(ALICE), await world.attach(BOB)];
+    const settled: string[] = [];
+    const watch = (name: string, promise: Promise<unknown>): void => {
+      promise.then(
+        () => settled.push(`${name} ok at ${world.clock.now}`),
+        (error: { failure?: string }) =>
+          settled.push(`${name} ${error.failure} at ${world.clock.now}`),
+      );
+    };
+    let handled = 0;
+    const slow = handlers({
+      call: async () => {
+        handled++;
+        await world.clock.sleep(20);
+        return "late";
+      },
+      stream: async (_name, _header, stream) => {
+        const received = stream.receive();
+        watch("far", received);
+        await received;
+      },
+    });
+    alice.transport.serve(slow);
+    bob.transport.serve(slow);
+    const near = await world.clock.settle(alice.transport.open(bob, "s", null, 5000));
+    watch("near", near.receive());
+    const begunMs = world.clock.now;
+    watch("alice's", alice.transport.call(bob, "x", null, 5000));
+    await world.clock.run(begunMs + 15); // handled at bob, not answered
+    watch("bob's", bob.transport.call(alice, "x", null, 5000)); // on its way
+    world.network.breakLink(alice.address, bob.address);
+    await world.clock.run(begunMs + 16);
+    const brokenMs = begunMs + 15;
+    expect(settled).toContain(`alice's closed at ${brokenMs}`);
+    expect(settled).toContain(`bob's closed at ${brokenMs}`);
+    await world.clock.runFor(1_000);
+    expect(handled).toBe(1);
+    expect(settled.map((line) => line.replace(/ at .*/u, "")).toSorted()).toEqual([
+      "alice's closed",
+      "bob's closed",
+      "far closed",
+      "near closed",
+    ]);
+    expect(await world.clock.settle(alice.transport.call(bob, "x", null, 1000))).toBe("late");
+  });
+});
+
 describe("MemoryNetwork.crash", () => {
   test("the dead node's calls never settle, its peers' calls and streams break", async () => {
     const world = memoryWorld(() => [1]);

@@ -200,6 +200,58 @@ describe("openPeerLink, connections", () => {
     await Promise.all([alice.close(), bob.close()]);
   });
 
+  // A relay between the two changes one byte of what passes: the record fails its check.
+  test("a byte changed on the way breaks the connection at both ends; the next call finds a new one", async () => {
+    const [alice, bob] = [await openLink(ALICE), await openLink(BOB)];
+    const { port } = parseHostPort(bob.address);
+    let corrupt = false;
+    const relay = createServer((near) => {
+      const far = connect(port, "127.0.0.1");
+      near.on("data", (bytes) => {
+        if (corrupt) bytes[bytes.length - 1] = bytes[bytes.length - 1]! ^ 1;
+        corrupt = false;
+        far.write(bytes);
+      });
+      far.on("data", (bytes) => near.write(bytes));
+      for (const [a, b] of [
+        [near, far],
+        [far, near],
+      ] as const)
+        a.on("error", () => {}).on("close", () => b.destroy());
+    }).listen(listen);
+    await once(relay, "listening");
+    const peer = { address: `127.0.0.1:${(relay.address() as AddressInfo).port}`, id: BOB };
+    let changed = 0;
+    let broken: Promise<unknown> | undefined;
+    bob.serve(
+      handlers({
+        call: (name) => {
+          if (name === "changed") changed++;
+          return name === "hold" ? new Promise(() => {}) : Promise.resolve("ok");
+        },
+        stream: async (_name, _header, stream) => {
+          broken = stream.receive().catch((error: unknown) => error);
+          await broken;
+        },
+      }),
+    );
+    const near = await alice.open(peer, "s", null, 5000);
+    const held = alice.call(peer, "hold", null, 20_000);
+    expect(await alice.call(peer, "x", null, 5000)).toBe("ok");
+    corrupt = true;
+    const closed = { failure: "closed" };
+    await Promise.all([
+      expect(alice.call(peer, "changed", null, 20_000)).rejects.toMatchObject(closed),
+      expect(held).rejects.toMatchObject(closed),
+      expect(near.receive()).rejects.toMatchObject(closed),
+    ]);
+    expect(await broken).toMatchObject(closed);
+    expect(changed).toBe(0);
+    expect(await alice.call(peer, "x", null, 5000)).toBe("ok");
+    await Promise.all([alice.close(), bob.close()]);
+    relay.close();
+  });
+
   test("an address that cannot be read is unreachable", async () => {
     const alice = await openLink(ALICE);
     for (const address of ["nowhere", "host:99999", "", "a:b:1"])

@@ -86,6 +86,18 @@ describe("a cluster that runs", () => {
     await expectDataThere();
   });
 
+  test.each(["0", "2", "4", "7", "x"])(
+    "%s copies are refused, and nothing changes",
+    async (wanted) => {
+      expect(await complaintOf("copies", wanted, "--data", cluster.folder)).toBe(
+        `ringstow: Cannot keep "${wanted}" copies: it must be 1, 3 or 5\n`,
+      );
+      const told = ringstow(["copies", "--data", cluster.folder]);
+      expect(await told.exited).toBe(0);
+      expect(told.output()).toContain("3 copies of everything are wanted; 3 of 3 nodes");
+    },
+  );
+
   test("a dead node is told, with what it was, and the data is there without it", async () => {
     const { id, dataDir } = cluster.dev.nodes[0]!;
     await cluster.kill(0);
@@ -119,10 +131,11 @@ describe("signals", () => {
     expect(pids.filter(isAlive)).toEqual([]);
   });
 
-  test("status of a stopped cluster says so", async () => {
-    expect(await complaintOf("status", "--data", cluster.folder)).toMatch(
-      /Is the cluster running/u,
-    );
+  test("status of a stopped cluster says so, and so does a change of its copies", async () => {
+    for (const command of [["status"], ["copies"], ["copies", "5"]])
+      expect(await complaintOf(...command, "--data", cluster.folder)).toMatch(
+        /Is the cluster running/u,
+      );
   });
 });
 
@@ -183,7 +196,7 @@ describe("a cluster that stands", () => {
   test("wiped registers, and registers of another node", async () => {
     const [first, second] = cluster.dev.nodes.map(({ dataDir }) => join(dataDir, "registers"));
     renameSync(first!, `${first}.aside`);
-    expect(await complaintOf(...dev())).toMatch(/are gone.*must not vote.*restore the folder/u);
+    expect(await complaintOf(...dev())).toMatch(/are gone.*must not vote.*let a new node join/u);
     rmSync(first!, { recursive: true });
     cpSync(second!, first!, { recursive: true });
     expect(await complaintOf(...dev())).toMatch(/are those of another node/u);

@@ -82,6 +82,14 @@ describeClient("curl", () => {
     expect(stderr).not.toContain("100 Continue");
     expect(stderr).toMatch(/< HTTP\/1\.1 403 /u);
     expect(stdout).toContain("<Code>AccessDenied</Code>");
+
+    const conditional = await signed(
+      ...["-v", "-H", "Expect: 100-continue", "--expect100-timeout", "60", ...unsigned],
+      ...["-H", "If-None-Match: *", "-T", curl.path("five"), url("five")],
+    );
+    expect(conditional.stderr).not.toContain("100 Continue");
+    expect(conditional.stderr).toMatch(/< HTTP\/1\.1 412 /u);
+    expect(conditional.stdout).toContain("<Code>PreconditionFailed</Code>");
   });
 
   test("ranges", async () => {

@@ -1,10 +1,18 @@
 // A real cluster for tests: `ringstow dev` as a child process on free ports, its data in a temporary folder.
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readGenesis } from "../../node/cli/cluster-files.ts";
+
+export interface DevNode {
+  readonly id: string;
+  readonly url: string;
+  readonly pid: number;
+  readonly dataDir: string;
+}
 
 export interface DevFile {
   readonly endpoint: string;
@@ -12,17 +20,12 @@ export interface DevFile {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly bucket: string;
-  readonly nodes: readonly {
-    readonly id: string;
-    readonly url: string;
-    readonly pid: number;
-    readonly dataDir: string;
-  }[];
+  readonly nodes: readonly DevNode[];
   readonly gatewayPid: number;
 }
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-const main = join(root, "node/cli/main.ts");
+export const ringstowMain = join(root, "node/cli/main.ts");
 
 /** Polls until `check` gives something; the only way to wait in end-to-end tests. */
 export async function until<T>(
@@ -40,7 +43,7 @@ export async function until<T>(
 }
 
 /** The first of `count` free ports in a row. */
-async function freePorts(count: number): Promise<number> {
+export async function freePorts(count: number): Promise<number> {
   const isFree = (port: number): Promise<boolean> =>
     new Promise((resolve) => {
       const server = createServer();
@@ -67,7 +70,9 @@ export interface Running {
 
 /** Runs the ringstow command from the sources. */
 export function ringstow(args: readonly string[]): Running {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [ringstowMain, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -81,18 +86,23 @@ export class DevCluster {
   readonly folder: string;
   readonly port: number;
   readonly #nodes: number;
+  readonly #flags: readonly string[];
   #running: Running | undefined;
   readonly #restarted: Running[] = [];
+  readonly #joined: Running[] = [];
+  #joins = 0;
 
-  private constructor(folder: string, port: number, nodes: number) {
+  private constructor(folder: string, port: number, nodes: number, flags: readonly string[]) {
     this.folder = folder;
     this.port = port;
     this.#nodes = nodes;
+    this.#flags = flags;
   }
 
-  static async start(nodes = 5): Promise<DevCluster> {
+  /** @param flags more of `ringstow dev` */
+  static async start(nodes = 5, flags: readonly string[] = []): Promise<DevCluster> {
     const folder = mkdtempSync(join(tmpdir(), "ringstow-"));
-    const cluster = new DevCluster(folder, await freePorts(2 * nodes + 1), nodes);
+    const cluster = new DevCluster(folder, await freePorts(2 * nodes + 1), nodes, flags);
     await cluster.run();
     return cluster;
   }
@@ -108,6 +118,7 @@ export class DevCluster {
       String(this.port),
       "--data",
       this.folder,
+      ...this.#flags,
     ];
     const running = ringstow(args);
     this.#running = running;
@@ -148,6 +159,34 @@ export class DevCluster {
     return running.process.pid!;
   }
 
+  /** Starts one more node in an empty folder, which joins by the first one's address. Resolves when it answers. */
+  async join(): Promise<DevNode> {
+    const dataDir = join(this.folder, `joined-${++this.#joins}`);
+    mkdirSync(dataDir);
+    copyFileSync(join(this.folder, "cluster.secret"), join(dataDir, "cluster.secret"));
+    const seed = (await readGenesis(this.folder)).nodes[0]!.peerAddress;
+    const port = await freePorts(2);
+    const url = `http://127.0.0.1:${port}`;
+    const args = ["node", "--data", dataDir, "--join", seed, "--url", url];
+    const running = ringstow([...args, "--peer", `127.0.0.1:${port + 1}`, ...this.#flags]);
+    this.#joined.push(running);
+    const id = await until("the new node to answer", () => {
+      if (running.process.exitCode !== null) throw new Error(`It ended:\n${running.output()}`);
+      return /Node ([0-9a-f]{32}) answers/u.exec(running.output())?.[1];
+    });
+    return { id, url, pid: running.process.pid!, dataDir };
+  }
+
+  /** `ringstow node leave` for a node that joined; resolves when it holds nothing any more and has ended. */
+  async leave({ dataDir, pid }: DevNode): Promise<string> {
+    const command = ringstow(["node", "leave", "--data", dataDir]);
+    if ((await command.exited) !== 0) throw new Error(`It does not leave:\n${command.output()}`);
+    const left = this.#joined.find(({ process: child }) => child.pid === pid)!;
+    left.process.kill("SIGTERM");
+    await left.exited;
+    return command.output();
+  }
+
   /** SIGKILL to everything at once. */
   async crash(): Promise<void> {
     const { nodes, gatewayPid } = this.dev;
@@ -161,7 +200,7 @@ export class DevCluster {
 
   /** SIGTERM, or SIGINT as Ctrl-C sends it; resolves with the exit code. */
   async stop(signal: "SIGTERM" | "SIGINT" = "SIGTERM"): Promise<number | null> {
-    for (const { process: child, exited } of this.#restarted.splice(0)) {
+    for (const { process: child, exited } of [...this.#restarted.splice(0), ...this.#joined]) {
       child.kill("SIGTERM");
       await exited;
     }

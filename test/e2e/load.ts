@@ -2,6 +2,7 @@
 // at a time, so every key has one known content, or two after a call that failed: the old one and the new one.
 // Contents are made from a number, so that they need not be kept.
 import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -67,8 +68,11 @@ export class Load {
   #longestCallMs = 0;
   #writes = 0;
   #nextContent = 1;
+  readonly #pauseMs: number;
 
-  constructor(dev: DevFile, clients: number) {
+  /** @param pauseMs between two calls of a client: without one, clients take all the processors there are */
+  constructor(dev: DevFile, clients: number, pauseMs = 0) {
+    this.#pauseMs = pauseMs;
     this.#clients = Array.from({ length: clients }, (_, i) => new LoadClient(this, dev, i));
   }
 
@@ -85,6 +89,7 @@ export class Load {
       while (!this.#stop) {
         const failed = !(await client.step());
         if (failed && options.untilFailure) return;
+        if (this.#pauseMs > 0) await setTimeout(this.#pauseMs);
       }
     };
     this.#running = Promise.all(this.#clients.map(work));

@@ -57,7 +57,10 @@ export async function send(dev: DevFile, asked: RawRequest): Promise<RawAnswer> 
   const signed = await signedHeaders(dev, asked);
   const body = Buffer.from(asked.bodyOf?.(signed) ?? asked.body ?? "");
   const { hostname, port } = new URL(dev.endpoint);
-  const headers = { "content-length": String(body.length), ...signed };
+  // Values go out as they were signed: in UTF-8, of which node:http takes one character a byte.
+  const asBytes = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
+  const lines = Object.entries(signed).map(([name, value]) => [name, asBytes(value)]);
+  const headers = { "content-length": String(body.length), ...Object.fromEntries(lines) };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const { method, path } = asked;
     const outgoing = request({ hostname, port, method, path, headers, agent: false }, resolve);

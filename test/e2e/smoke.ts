@@ -19,7 +19,9 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { SignatureV4 } from "@smithy/signature-v4";
 import { Sha256 } from "@aws-crypto/sha256-js";
+import { gzipSync } from "node:zlib";
 import { type DevFile } from "./dev-cluster.ts";
+import { send } from "./raw-request.ts";
 import { sdkClient } from "./sdk.ts";
 
 const MiB = 1024 * 1024;
@@ -58,6 +60,7 @@ function shown(headers: Headers): Record<string, string> {
 export async function smoke(dev: DevFile, prefix: string): Promise<readonly unknown[]> {
   const walk = new Walk(dev, prefix);
   await walk.small();
+  await walk.headers();
   await walk.conditions();
   await walk.large();
   await walk.presigned();
@@ -150,6 +153,36 @@ class Walk {
       const copy = await client.send(new CopyObjectCommand({ ...this.#at("copy"), CopySource }));
       return copy.CopyObjectResult!.ETag;
     });
+  }
+
+  /** What runtimes like to change on its way: compressed bodies, headers that are no ASCII, Accept-Encoding. */
+  async headers(): Promise<void> {
+    await this.#step("compressed", async () => {
+      const Body = gzipSync("what is compressed once must be so once ".repeat(100));
+      await this.#client.send(
+        new PutObjectCommand({ ...this.#at("compressed"), Body, ContentEncoding: "gzip" }),
+      );
+      const got = await this.#client.send(new GetObjectCommand(this.#at("compressed")));
+      const same = Body.equals(await got.Body!.transformToByteArray());
+      return [got.ContentEncoding, got.ContentLength === Body.length, same];
+    });
+    const { Bucket, Key } = this.#at("utf-8");
+    const path = `/${Bucket}/${Key}`;
+    const text = "déjà là: à la carte";
+    const put = await send(this.#dev, {
+      method: "PUT",
+      path,
+      body: "x",
+      headers: { "x-amz-meta-a": text, "accept-encoding": "identity" },
+    });
+    const head = await send(this.#dev, {
+      method: "HEAD",
+      path,
+      headers: { "accept-encoding": "gzip, deflate" },
+    });
+    const stored = Buffer.from(String(head.headers["x-amz-meta-a"]), "latin1").toString("utf8");
+    const answer = [put.status, put.code, head.status, stored === text];
+    this.transcript.push({ name: "metadata in UTF-8, a signed Accept-Encoding", answer });
   }
 
   async conditions(): Promise<void> {

@@ -4,7 +4,8 @@ import { type History } from "./history.ts";
 import { type Condition, type Value } from "./linearizability.ts";
 import { etagOf, makeBody, readAll, streamOf } from "./bodies.ts";
 import { type SeededChance } from "./seeded-chance.ts";
-import { ConnectionLost, type World } from "./world.ts";
+import { ConnectionLost } from "./machine.ts";
+import { type World } from "./world.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { parseRequestId, type RequestId, toHex } from "../../shared/ids.ts";
 import { type BucketRef, type ObjectService } from "../../shared/object-service.ts";
@@ -135,15 +136,29 @@ export class Client {
   }
 
   /**
+   * Reads a key and replaces the value that it found, whatever that is: a list that grows, whose every value names the
+   * one before. False when it could not be read.
+   */
+  async append(key: string, size: number): Promise<boolean> {
+    const read = await this.get(key);
+    if (!read) return false;
+    const { value } = read;
+    const condition = value === undefined ? { ifNoneMatch: "*" } : { ifMatch: value };
+    await this.put(key, size, { condition });
+    return true;
+  }
+
+  /**
    * Lists all keys under a prefix page by page. Each key of `known` is then a read of the history: it was listed with
-   * its value, or was absent at some moment of the listing. False when a page had no answer.
+   * its value, or was absent, at some moment of the call for its page. False when a page had no answer.
    */
   async list(prefix: string, limit: number, known: readonly string[]): Promise<boolean> {
-    const calledAt = this.#history.tick();
-    const listed = new Map<string, string>();
+    const wanted = known.filter((key) => key.startsWith(prefix)).toSorted(compareUtf8);
+    let next = 0;
     let after: string | undefined;
     for (let pages = 0; pages < 1_000; pages++) {
       const from = after;
+      const calledAt = this.#history.tick();
       const ended = await this.#attempt(undefined, (object) =>
         object.list({
           bucket: this.#bucket,
@@ -159,6 +174,8 @@ export class Client {
         if (ended.kind === "error") this.#unexpected("list", ended.error);
         return false;
       }
+      const answeredAt = this.#history.tick();
+      const listed = new Map<string, string>();
       for (const { key, entry } of ended.value.entries) {
         if (after !== undefined && compareUtf8(after, key) >= 0)
           this.#world.defects.push(`a list gave "${key}" behind "${after}"`);
@@ -170,17 +187,18 @@ export class Client {
       }
       if (ended.value.entries.length > limit)
         this.#world.defects.push(`a list of at most ${limit} gave ${ended.value.entries.length}`);
-      if (!ended.value.truncated) break;
-      after = ended.value.last?.after ?? after;
-    }
-    const answeredAt = this.#history.tick();
-    this.#history.count("list", "ok");
-    for (const key of known) {
-      if (!key.startsWith(prefix)) continue;
-      const outcome = { kind: "ok", value: listed.get(key) } as const;
+      if (ended.value.truncated) after = ended.value.last?.after ?? after;
       const note = `list by ${this.name} at ${this.#world.clock.now.toFixed(1)} ms`;
-      this.#history.add(key, { action: { kind: "get" }, outcome, calledAt, answeredAt, note });
+      while (next < wanted.length) {
+        const key = wanted[next]!;
+        if (ended.value.truncated && after !== undefined && compareUtf8(key, after) > 0) break;
+        const outcome = { kind: "ok", value: listed.get(key) } as const;
+        this.#history.add(key, { action: { kind: "get" }, outcome, calledAt, answeredAt, note });
+        next++;
+      }
+      if (!ended.value.truncated) break;
     }
+    this.#history.count("list", "ok");
     return true;
   }
 

@@ -1,8 +1,9 @@
 // A store that is right by construction (one map in memory, at most once by request id) behind the interface of a
 // node, to test the simulator itself; with a defect switched on, the simulator has to find it.
 import { etagOf, readAll } from "./bodies.ts";
-import { type BuildNode } from "./world.ts";
+import { type BuildNode } from "./sim-node.ts";
 import { RingstowError } from "../../shared/errors.ts";
+import { toHex } from "../../shared/ids.ts";
 import { type ObjectService } from "../../shared/object-service.ts";
 import { type Entry, type Precondition } from "../../shared/records.ts";
 import { SYSTEM_BUCKETS } from "../../shared/records.ts";
@@ -35,7 +36,15 @@ function check(stored: Stored | undefined, { ifMatch, ifNoneMatch }: Preconditio
 export function fakeStore(defect: Defect): BuildNode {
   const objects = new Map<string, Stored>();
   const results = new Map<string, unknown>();
-  return (config, { clock, chance }) => {
+  return (config, { clock, chance, transport }) => {
+    // All that a new node needs to come in.
+    transport.serve({
+      call: async (name) => {
+        if (name === "route.grant") return { kind: "granted", id: toHex(chance.bytes(16)) };
+        throw new RingstowError("InvalidRequest", `Cannot answer "${name}"`);
+      },
+      stream: async () => {},
+    });
     const seen = new Map<string, Stored | undefined>();
     const pause = (): Promise<void> =>
       new Promise((resolve) => clock.after(100 * chance.fraction(), resolve));
@@ -115,6 +124,7 @@ export function fakeStore(defect: Defect): BuildNode {
       object: service as ReturnType<BuildNode>["object"],
       index: {
         digests: async () => new Map([[0, "same"]]),
+        view: () => ({ epoch: 1, members: [], leader: undefined }),
       } as unknown as ReturnType<BuildNode>["index"],
       start: async () => {},
       stop: async () => {},

@@ -11,8 +11,10 @@ import { type ProcessGate } from "./process-gate.ts";
 import { RingstowError } from "../../shared/errors.ts";
 
 export interface Observer {
-  /** A message, a reply or a chunk came in. */
-  deliver(from: string, name: string): void;
+  /** A message, a reply or a chunk came in; `request` is a call's. */
+  deliver(from: string, name: string, request?: unknown): void;
+  /** A call came in; what is given back is told the reply, when there is one. */
+  asked(name: string, request: unknown): (reply: unknown) => void;
   /** A handler threw what is no RingstowError or TransportError. */
   fault(name: string, error: unknown): void;
 }
@@ -47,8 +49,11 @@ export class GatedTransport implements Transport {
     this.#inner.serve({
       call: async (name, request, caller) => {
         await this.#gate.pass();
-        this.#observer.deliver(caller.address, name);
-        return this.#watch(name, handlers.call(name, request, caller));
+        this.#observer.deliver(caller.address, name, request);
+        const answered = this.#observer.asked(name, request);
+        const reply = await this.#watch(name, handlers.call(name, request, caller));
+        answered(reply);
+        return reply;
       },
       stream: async (name, header, stream, caller) => {
         await this.#gate.pass();

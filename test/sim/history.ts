@@ -1,5 +1,6 @@
 // What clients saw, key by key, in one order of calls and answers; and whether one register a key explains it.
 import { checkKey, type Action, type Operation, type Outcome } from "./linearizability.ts";
+import { checkOrdered, isOrdered } from "./ordered-register.ts";
 
 export interface Open {
   /** Ends the operation; called at most once. Without it the outcome is unknown. */
@@ -57,7 +58,10 @@ export class History {
   violations(statesMax?: number): string[] {
     const found: string[] = [];
     for (const [key, operations] of this.#operations) {
-      const verdict = checkKey(operations, statesMax);
+      // Histories that name their order are checked without a search, however long they are.
+      const verdict = isOrdered(operations)
+        ? checkOrdered(operations)
+        : checkKey(operations, statesMax);
       if (verdict.kind === "violation") found.push(`key "${key}": ${verdict.story}`);
       if (verdict.kind === "undecided")
         found.push(`key "${key}": undecided after ${verdict.states} states, look at it`);

@@ -18,6 +18,9 @@ const get = (from: number, to: number, value: string | undefined): Operation =>
   at(from, to, { kind: "get" }, { kind: "ok", value });
 const remove = (from: number, to: number, existed: boolean): Operation =>
   at(from, to, { kind: "delete" }, { kind: "ok", existed });
+/** As S3 answers: not whether there was something. */
+const blindRemove = (from: number, to: number): Operation =>
+  at(from, to, { kind: "delete" }, { kind: "ok" });
 const lostRemove = (from: number): Operation =>
   at(from, 0, { kind: "delete" }, { kind: "unknown" });
 const absent = { ifNoneMatch: "*" };
@@ -47,6 +50,13 @@ const good: Record<string, Operation[]> = {
     get(6, 7, undefined),
   ],
   "deletes that tell what was there": [put(1, 2, "a"), remove(3, 4, true), remove(5, 6, false)],
+  "a blind delete where there is nothing": [blindRemove(1, 2), put(3, 4, "a"), blindRemove(5, 6)],
+  "a blind delete that began before there was something": [
+    get(1, 2, undefined),
+    blindRemove(3, 8),
+    put(4, 5, "a"),
+    get(6, 9, undefined),
+  ],
   "one winner of two creations": [
     put(1, 10, "a", absent),
     refusedPut(2, 9, "b", absent),
@@ -101,6 +111,7 @@ const bad: Record<string, Operation[]> = {
     put(4, 5, "b"),
     get(6, 7, "a"),
   ],
+  "a blind delete that left something": [put(1, 2, "a"), blindRemove(3, 4), get(5, 6, "a")],
   "a delete that saw nothing where there was something": [put(1, 2, "a"), remove(3, 4, false)],
   "a refusal without a reason": [put(1, 2, "a"), refusedPut(3, 4, "b", { ifMatch: "a" })],
   "an effect of a failed put": [

@@ -72,8 +72,14 @@ function step({ action, outcome }: Operation, state: Value): { next: Value } | "
   if (outcome.kind === "refused") return allowed ? "no" : { next: state };
   if (!allowed) return "no";
   if (action.kind === "put") return { next: action.value };
-  if (outcome.kind === "ok" && outcome.existed !== (state !== undefined)) return "no";
+  if (outcome.kind === "ok" && outcome.existed !== undefined)
+    if (outcome.existed !== (state !== undefined)) return "no";
   return { next: undefined };
+}
+
+/** S3 does not tell whether there was something: a delete that fits where it changes nothing may be needed later. */
+function isBlindDelete({ action, outcome }: Operation): boolean {
+  return action.kind === "delete" && outcome.kind === "ok" && outcome.existed === undefined;
 }
 
 function prepare(history: readonly Operation[]): Node[] {
@@ -154,7 +160,7 @@ class Search {
         const node = this.#nodes[i]!;
         if (!node.required) continue;
         const taken = step(node.operation, state);
-        if (taken === "no" || taken.next !== state) continue;
+        if (taken === "no" || taken.next !== state || isBlindDelete(node.operation)) continue;
         this.#place(i);
         count++;
         again = true;
@@ -177,7 +183,8 @@ class Search {
         groups.add(node.group);
       }
       const taken = step(node.operation, state);
-      if (taken !== "no" && taken.next !== state) found.push([i, taken.next]);
+      if (taken === "no") continue;
+      if (taken.next !== state || isBlindDelete(node.operation)) found.push([i, taken.next]);
     }
     return found;
   }
@@ -258,7 +265,7 @@ function tell(nodes: Node[], search: Search): string {
  * Whether one order of the operations explains all answers.
  * @param history operations on one key that starts without a value, in any order
  */
-export function checkKey(history: readonly Operation[], statesMax = 200_000): Verdict {
+export function checkKey(history: readonly Operation[], statesMax = 3_000_000): Verdict {
   const nodes = prepare(history);
   const search = new Search(nodes, statesMax);
   if (search.run(undefined)) return { kind: "linearizable", states: search.states };

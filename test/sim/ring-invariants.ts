@@ -36,6 +36,13 @@ function skips({ self, successors }: MemberRingState, id: NodeId): boolean {
   });
 }
 
+/** Checks Z7, Z8 and Z11, which hold whatever fails. */
+export function localFaultsOf(states: readonly MemberRingState[], r: number): string[] {
+  return states.flatMap((state) =>
+    localFaults(state, r).map((fault) => `${fault} at ${state.self.id}`),
+  );
+}
+
 /**
  * Checks Z1-Z8 and Z11. Empty when all hold. Z9 and Z10 are about two moments: compare principals() before and after
  * a step, and ask isIdeal() after a quiet time.
@@ -43,9 +50,8 @@ function skips({ self, successors }: MemberRingState, id: NodeId): boolean {
  */
 export function checkRing(states: readonly MemberRingState[], r: number): string[] {
   const members = byId(states);
-  const faults: string[] = [];
+  const faults = localFaultsOf(states, r);
   for (const state of states) {
-    for (const fault of localFaults(state, r)) faults.push(`${fault} at ${state.self.id}`);
     if (bestSuccessor(members, state) === undefined) {
       faults.push(`Z1 [OneLiveSuccessor] at ${state.self.id}`);
     }

@@ -43,15 +43,54 @@ export class Scene {
   async leader(): Promise<number> {
     await this.world.clock.runFor(5_000);
     for (const i of this.world.up()) {
-      const { leader } = this.world.node(i).index.view(this.slice);
-      if (leader === this.world.id(i)) return i;
+      if (this.leads(i)) return i;
     }
     throw new Error("Cannot find the leader: no node leads the slice");
   }
 
+  /** Epoch and voters of the key's slice as node `i` knows them. */
+  view(i: number): { readonly epoch: number; readonly members: readonly number[] } {
+    const { epoch, members } = this.world.node(i).index.view(this.slice);
+    return { epoch, members: members.map((id) => this.world.numberOf(id)) };
+  }
+
+  /** Nodes that vote in the key's slice, by what they have on disk, with the epoch. */
+  async voting(): Promise<Map<number, number>> {
+    const found = new Map<number, number>();
+    for (const i of this.world.up()) {
+      const digests = await this.world.clock.settle(this.world.node(i).index.digests());
+      if (digests.has(this.slice)) found.set(i, this.view(i).epoch);
+    }
+    return found;
+  }
+
+  /**
+   * Makes these the voters of the key's slice. Runs until all of them are, in the newest view, with a leader among
+   * them; who is cut off may believe in an older one.
+   */
+  async changeView(members: readonly number[]): Promise<void> {
+    this.world.wantView(this.slice, members);
+    let voting = new Map<number, number>();
+    for (let tries = 0; tries < 300; tries++) {
+      await this.world.clock.runFor(100);
+      voting = await this.voting();
+      const newest = Math.max(...voting.values());
+      const voters = [...voting.keys()].filter((i) => voting.get(i) === newest);
+      const isWanted = voters.length === members.length && members.every((i) => voters.includes(i));
+      if (isWanted && members.some((i) => this.leads(i))) return;
+    }
+    const found = [...voting].map(([i, epoch]) => `${i} in epoch ${epoch}`).join(", ");
+    throw new Error(`Cannot change the view to [${members.join()}]: voting are ${found}`);
+  }
+
+  /** Whether node `i` leads the key's slice in its own eyes. */
+  leads(i: number): boolean {
+    return this.world.node(i).index.view(this.slice).leader === this.world.id(i);
+  }
+
   /** The other nodes. */
   others(i: number): number[] {
-    return this.world.genesis.nodes.flatMap((_, other) => (other === i ? [] : [other]));
+    return this.world.machines.flatMap((_, other) => (other === i ? [] : [other]));
   }
 
   /** Cuts a node from all others. */
@@ -72,6 +111,34 @@ export class Scene {
 
   /** Everything that broke a promise. */
   problems(): string[] {
-    return [...this.world.defects, ...this.history.violations()];
+    const { defects, views } = this.world;
+    return [...defects, ...views.problems(), ...this.history.violations()];
   }
+}
+
+/** A small put at one node that must be acknowledged. Gives its ETag. */
+export async function putOk(scene: Scene, client: Client, at: number, key = KEY): Promise<string> {
+  const { value, outcome, reason } = await scene.run(client.put(key, 50, { at }));
+  if (outcome !== "ok") throw new Error(`Cannot put "${key}" at node ${at}: ${outcome} ${reason}`);
+  return value;
+}
+
+/** A quiet cluster whose key has a value: who leads its slice, and the other nodes. */
+export async function openWithLeader(options: Partial<WorldOptions> = {}) {
+  const scene = await Scene.open(options);
+  const client = scene.client("c");
+  const value = await putOk(scene, client, 0);
+  const leader = await scene.leader();
+  return { scene, world: scene.world, client, value, leader, others: scene.others(leader) };
+}
+
+/** Keys that share the slice of the key that the scene is about. */
+export function keysOfSlice({ bucket, slice, world }: Scene, count: number): string[] {
+  const keys: string[] = [];
+  for (let n = 0; keys.length < count; n++) {
+    const key = `n${n}`;
+    if (sliceOfKey(bucket.id, key, bucket.shards, world.genesis.sliceBits) === slice)
+      keys.push(key);
+  }
+  return keys;
 }

@@ -1,15 +1,17 @@
-// One slice with three replicas and as many leaders as a directed schedule wants, message by message: a call is
-// carried out, held back, or never arrives, as the schedule says.
+// One slice with seven members, three of them in its first view, and as many leaders and changes of view as a directed
+// schedule wants, message by message: a call is carried out, held back, or never arrives, as the schedule says.
 import { SliceLeader } from "../../node/index/slice-leader.ts";
 import { fastRead } from "../../node/index/fast-read.ts";
 import { type IndexFaults } from "../../node/index/faults.ts";
 import { type MemberLink } from "../../node/index/member-link.ts";
 import { NoEffects } from "../../node/index/no-effects.ts";
 import { ReplyTimes } from "../../node/index/reply-times.ts";
-import { Replica } from "../../node/index/replica.ts";
-import { type RegisterKey, registerKey } from "../../node/index/types.ts";
+import { type Replica } from "../../node/index/replica.ts";
+import { type RegisterKey, registerKey, viewKey } from "../../node/index/types.ts";
+import { type View, type ViewChange } from "../../node/index/views.ts";
+import { TransportError } from "../../node/ports.ts";
 import { silentLog } from "../../node/runtime/json-log.ts";
-import { MemoryDisk, openMemoryStore } from "../../node/runtime/memory-store.ts";
+import { BenchMember } from "./bench-member.ts";
 import { makeBody } from "./bodies.ts";
 import { History } from "./history.ts";
 import { type Condition } from "./linearizability.ts";
@@ -17,6 +19,7 @@ import { SeededChance } from "./seeded-chance.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 import {
   type BucketId,
+  nodeOfVoter,
   parseFolderId,
   parseNodeId,
   parseRequestId,
@@ -27,59 +30,91 @@ import {
 import { RingstowError } from "../../shared/errors.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { makeBallot } from "../../shared/versions.ts";
+import { fixedView } from "../unit/index/fixed-view.ts";
 
 /** What a schedule decides about a call from one member to another. */
 export type Fate = "pass" | "hold" | "lose";
-export type MemberName = "A" | "B" | "C";
-export type BenchCall = "prepare" | "accept" | "readReg" | "confirm" | "readFast";
+export type MemberName = "A" | "B" | "C" | "D" | "E" | "F" | "G";
+export type BenchCall =
+  | "prepare"
+  | "accept"
+  | "readReg"
+  | "confirm"
+  | "readFast"
+  | "seal"
+  | "snapshot"
+  | "fetch";
 
 export const BENCH_KEY: RegisterKey = registerKey("object", "0".repeat(32) as BucketId, "x");
 const SLICE = 0 as Slice;
-const NAMES: readonly MemberName[] = ["A", "B", "C"];
+const NAMES: readonly MemberName[] = ["A", "B", "C", "D", "E", "F", "G"];
+
+/** The start of most schedules: A leads A, B and C, and one value is acknowledged by all of them. */
+export async function openBench(faults: IndexFaults) {
+  const bench = new SliceBench(faults);
+  const leader = await bench.elect("A", 1, ["A", "B", "C"]);
+  const v0 = bench.put(leader, { ifNoneMatch: "*" });
+  await bench.settle();
+  return { bench, leader, v0 };
+}
 
 export class SliceBench {
   readonly clock = new VirtualClock();
   readonly history = new History();
-  readonly replicas = new Map<MemberName, Replica>();
   /** Decides about every call that is made from now on. */
   fate: (call: BenchCall, from: MemberName, to: MemberName) => Fate = () => "pass";
-  readonly #voters: readonly VoterId[];
+  readonly #members = new Map<MemberName, BenchMember>();
   readonly #chance = new SeededChance(1);
   readonly #faults: IndexFaults;
+  readonly #genesis: View;
   #held: { call: BenchCall; from: MemberName; to: MemberName; go: () => void }[] = [];
   readonly #noEffects = new Map<MemberName, NoEffects>();
   #bodies = 0;
 
-  constructor(faults: IndexFaults) {
+  /** @param voters of the first view */
+  constructor(faults: IndexFaults, voters: readonly MemberName[] = ["A", "B", "C"]) {
     this.#faults = faults;
-    this.#voters = NAMES.map((_, i) =>
-      voterIdOf(
-        parseNodeId(String(i + 1).repeat(32)),
-        parseFolderId(String(i + 1).padStart(16, "0")),
-      ),
-    );
-    const view = { epoch: 1, members: this.#voters };
-    for (const [i, name] of NAMES.entries()) {
-      const store = openMemoryStore(new MemoryDisk(), this.clock, { syncMs: 0 });
-      const voter = this.#voters[i]!;
-      this.replicas.set(name, new Replica({ store, voter, viewOf: () => view, faults }));
+    const genesis = { epoch: 1, members: this.#votersOf(voters) };
+    this.#genesis = genesis;
+    for (const name of NAMES) {
+      const voter = this.#voter(name);
+      const call = (peer: { address: string }, called: string, request: unknown) =>
+        this.#call(name, peer.address, called, request);
+      const member = new BenchMember({ voter, clock: this.clock, genesis, faults, call });
+      this.#members.set(name, member);
     }
   }
 
-  /** Makes `name` the leader by the promises of these members alone. */
+  member(name: MemberName): BenchMember {
+    return this.#members.get(name)!;
+  }
+
+  replica(name: MemberName): Replica {
+    return this.member(name).replica;
+  }
+
+  /** Members that are active in the slice, with the epoch. */
+  active(): Partial<Record<MemberName, number>> {
+    const votes = NAMES.filter((name) => this.replica(name).votesIn(SLICE));
+    return Object.fromEntries(votes.map((name) => [name, this.replica(name).viewOf(SLICE).epoch]));
+  }
+
+  /** Makes `name` the leader of its view by the promises of these members alone. */
   async elect(name: MemberName, round: number, by: readonly MemberName[]): Promise<SliceLeader> {
-    const ballot = makeBallot(1, round, this.#voter(name));
+    const { epoch, members } = this.replica(name).viewOf(SLICE);
+    const ballot = makeBallot(epoch, round, this.#voter(name));
+    // The key counts as named: its first touch reads it, whoever promised.
+    const names = new Set<string>([BENCH_KEY]);
     for (const member of by) {
-      const [reply] = await this.run(
-        this.replicas.get(member)!.prepare([{ slice: SLICE, ballot }]),
-      );
+      const [reply] = await this.run(this.replica(member).prepare([{ slice: SLICE, ballot }]));
       if (!reply?.ok) throw new Error(`Cannot elect ${name}: ${member} refuses`);
+      for (const key of reply.keys ?? []) names.add(key);
     }
     return new SliceLeader({
       slice: SLICE,
       ballot,
-      members: this.#voters,
-      names: new Set([BENCH_KEY]),
+      members,
+      names,
       link: this.#link(name),
       clock: this.clock,
       log: silentLog,
@@ -117,18 +152,33 @@ export class SliceBench {
     return etag;
   }
 
-  /** A fast read by the link of `reader`; undefined when the members it reaches disagree. */
-  async readFast(reader: MemberName): Promise<{ etag: string | undefined } | undefined> {
+  /** Begins a read by a leader; its outcome goes into the history when it comes. */
+  read(leader: SliceLeader): void {
+    const open = this.history.call("x", { kind: "get" }, "read by a leader");
+    leader.read(BENCH_KEY, false).then(
+      ({ value }) => open.answer({ kind: "ok", value: this.etagIn(value ?? "") }),
+      () => {},
+    );
+  }
+
+  /**
+   * A fast read by the link of `reader`; undefined when the members it reaches disagree.
+   * @param view what the reader believes: the first one, unless told otherwise
+   */
+  async readFast(
+    reader: MemberName,
+    view = this.#genesis,
+  ): Promise<{ etag: string | undefined } | undefined> {
     const open = this.history.call("x", { kind: "get" }, `fast read by ${reader}`);
-    const view = { epoch: 1, members: this.#voters };
     const register = await this.run(
       fastRead(
         {
           link: this.#link(reader),
           clock: this.clock,
           route: { find: () => undefined },
-          viewOf: () => view,
+          views: fixedView(view),
           replyTimes: new ReplyTimes(),
+          faults: this.#faults,
         },
         SLICE,
         BENCH_KEY,
@@ -143,8 +193,61 @@ export class SliceBench {
 
   /** Anti-entropy of one register from one replica to another. */
   async sync(from: MemberName, to: MemberName): Promise<void> {
-    const register = this.replicas.get(from)!.read(SLICE, BENCH_KEY, "body");
-    await this.run(this.replicas.get(to)!.sync(SLICE, 1, [register]));
+    const register = this.replica(from).read(SLICE, BENCH_KEY, "body");
+    await this.run(this.replica(to).sync(SLICE, 1, [register]));
+  }
+
+  // ------------------------------------------------------------------ changes of the view
+
+  /** What follows a leader's view once these members are decided on. */
+  change({ view }: SliceLeader, members: readonly MemberName[]): ViewChange {
+    return {
+      view: { epoch: view.epoch + 1, members: this.#votersOf(members) },
+      previous: { epoch: view.epoch, members: view.members },
+    };
+  }
+
+  /** Lets a leader decide on the next view; what was decided before stands. Rejects when it cannot. */
+  async decide(leader: SliceLeader, members: readonly MemberName[]): Promise<ViewChange> {
+    const decided = await leader.execute(
+      viewKey(leader.view.epoch),
+      { type: "decideView", members: this.#votersOf(members) },
+      parseRequestId(toHex(this.#chance.bytes(16))),
+      undefined,
+    );
+    if (decided.type !== "view") throw new Error(`Cannot decide a view: ${decided.type}`);
+    return this.change(
+      leader,
+      decided.members.map((voter) => this.#name(voter)),
+    );
+  }
+
+  /** INSTALL at one member: it is sealed if it was of the view before, and begins to join if it is of the next. */
+  async install(change: ViewChange, name: MemberName): Promise<void> {
+    const { standings, joiner } = this.member(name);
+    if (await this.run(standings.install(SLICE, change))) void joiner.join(SLICE);
+  }
+
+  /** INSTALL at all these members, and time enough to become active. */
+  async installAll(change: ViewChange, names: readonly MemberName[]): Promise<void> {
+    for (const name of names) await this.install(change, name);
+    await this.clock.runFor(1_000);
+  }
+
+  /** SEAL at one member. */
+  seal(change: ViewChange, name: MemberName): ReturnType<BenchMember["standings"]["seal"]> {
+    return this.run(this.member(name).standings.seal(SLICE, change));
+  }
+
+  /** The process of a member dies and comes back; what it was joining goes on. */
+  restart(name: MemberName): void {
+    this.member(name).restart();
+    void this.member(name).joiner.join(SLICE);
+  }
+
+  /** ETag of the newest entry that a member holds. */
+  held(name: MemberName): string | undefined {
+    return this.etagIn(this.replica(name).read(SLICE, BENCH_KEY, "value").value ?? "");
   }
 
   /** ETag of the newest entry in a register's stored text; it is the last one made that the text names. */
@@ -183,21 +286,65 @@ export class SliceBench {
   }
 
   #voter(name: MemberName): VoterId {
-    return this.#voters[NAMES.indexOf(name)]!;
+    const number = String(NAMES.indexOf(name) + 1);
+    return voterIdOf(parseNodeId(number.repeat(32)), parseFolderId(number.padStart(16, "0")));
+  }
+
+  #votersOf(names: readonly MemberName[]): VoterId[] {
+    return names.map((name) => this.#voter(name));
+  }
+
+  #name(voter: VoterId): MemberName {
+    return NAMES.find((name) => this.#voter(name) === voter)!;
+  }
+
+  async #carry<T>(
+    call: BenchCall,
+    from: MemberName,
+    to: MemberName,
+    work: (member: BenchMember) => Promise<T> | T,
+  ): Promise<T> {
+    const fate = this.fate(call, from, to);
+    if (fate === "lose") return new Promise(() => {});
+    if (fate === "hold") await new Promise<void>((go) => this.#held.push({ call, from, to, go }));
+    return work(this.member(to));
+  }
+
+  /** A call of one who joins a view. A lost one times out. */
+  async #call(from: MemberName, node: string, called: string, request: unknown): Promise<unknown> {
+    const to = NAMES.find((name) => nodeOfVoter(this.#voter(name)) === node)!;
+    const lost = (call: BenchCall): void => {
+      if (this.fate(call, from, to) === "lose") throw new TransportError("timeout", "Lost");
+    };
+    switch (called) {
+      case "index.seal": {
+        const { slice, change } = request as { slice: Slice; change: ViewChange };
+        lost("seal");
+        return this.#carry("seal", from, to, (member) => member.standings.seal(slice, change));
+      }
+      case "index.snapshot": {
+        const { slice, epoch, after } = request as { slice: Slice; epoch: number; after: string };
+        lost("snapshot");
+        return this.#carry("snapshot", from, to, (member) =>
+          member.standings.snapshot(slice, epoch, after),
+        );
+      }
+      case "index.fetch": {
+        const { slice, keys } = request as { slice: Slice; keys: string[] };
+        lost("fetch");
+        return this.#carry("fetch", from, to, (member) => member.replica.fetch(slice, keys));
+      }
+      default:
+        throw new Error(`Cannot carry "${called}"`);
+    }
   }
 
   #link(from: MemberName): MemberLink {
-    const carry = async <T>(
+    const carry = <T>(
       call: BenchCall,
       member: VoterId,
       work: (replica: Replica) => Promise<T> | T,
-    ): Promise<T> => {
-      const to = NAMES[this.#voters.indexOf(member)]!;
-      const fate = this.fate(call, from, to);
-      if (fate === "lose") return new Promise(() => {});
-      if (fate === "hold") await new Promise<void>((go) => this.#held.push({ call, from, to, go }));
-      return work(this.replicas.get(to)!);
-    };
+    ): Promise<T> => this.#carry(call, from, this.#name(member), ({ replica }) => work(replica));
     return {
       self: this.#voter(from),
       prepare: (member, claims) => carry("prepare", member, (replica) => replica.prepare(claims)),
@@ -211,7 +358,7 @@ export class SliceBench {
       readFast: (member, slice, key, want) =>
         carry("readFast", member, (replica) => replica.readFast(slice, key, want)),
       scan: () => Promise.reject(new Error("Not used here")),
-      readLocal: (slice, key) => this.replicas.get(from)!.read(slice, key, "body"),
+      readLocal: (slice, key) => this.replica(from).read(slice, key, "body"),
     };
   }
 }

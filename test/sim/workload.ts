@@ -12,6 +12,8 @@ export interface WorkloadOptions {
   readonly clients: number;
   readonly operations: number;
   readonly keys: number;
+  /** Keys beside them that are only appended to: each value names the one before. */
+  readonly logs: number;
   /** Share of reads among all operations. */
   readonly reads: number;
   /** Share of bodies that do not fit beside their register. */
@@ -23,10 +25,13 @@ export interface WorkloadOptions {
 }
 
 export class Workload {
+  /** All keys. */
   readonly keys: readonly string[];
+  /** Keys that are not only appended to. */
+  readonly plainKeys: readonly string[];
+  readonly #logs: ReadonlySet<string>;
   readonly #world: World;
   readonly #history: History;
-  readonly #chance: SeededChance;
   readonly #bucket: BucketRef;
   readonly #options: WorkloadOptions;
   /** A value of each key that was current not long ago, for If-Match. */
@@ -38,9 +43,12 @@ export class Workload {
     this.#history = history;
     this.#bucket = bucket;
     this.#options = options;
-    this.#chance = world.chance.fork("workload");
     const folders = ["", "a/", "b/", "b/ü-"];
-    this.keys = Array.from({ length: options.keys }, (_, i) => `${folders[i % 4]}key-${i}`);
+    this.plainKeys = Array.from({ length: options.keys }, (_, i) => `${folders[i % 4]}key-${i}`);
+    this.#logs = new Set(
+      Array.from({ length: options.logs }, (_, i) => `${folders[i % 4]}log-${i}`),
+    );
+    this.keys = [...this.plainKeys, ...this.#logs];
   }
 
   /** Resolves when every client has ended. */
@@ -52,15 +60,16 @@ export class Workload {
   async #runClient(number: number): Promise<void> {
     const { clock } = this.#world;
     const client = new Client(`c${number}`, this.#world, this.#history, this.#bucket);
+    // Each draws for itself: leaving one out changes what no other does.
+    const chance = this.#world.chance.fork(`workload ${number}`);
     while (this.begun < this.#options.operations && clock.now < this.#options.untilMs) {
       this.begun++;
-      await this.#operate(client);
-      await clock.sleep(this.#chance.fraction() * this.#options.thinkMs);
+      await this.#operate(client, chance);
+      await clock.sleep(chance.fraction() * this.#options.thinkMs);
     }
   }
 
-  async #operate(client: Client): Promise<void> {
-    const chance = this.#chance;
+  async #operate(client: Client, chance: SeededChance): Promise<void> {
     const key = chance.pick(this.keys);
     if (chance.happens(this.#options.reads)) {
       if (chance.happens(0.06)) {
@@ -72,6 +81,13 @@ export class Workload {
       if (read?.value !== undefined) this.#seen.set(key, read.value);
       return;
     }
+    const size = chance.happens(this.#options.large)
+      ? inlineBytesMax + 1 + chance.below(20_000)
+      : 20 + chance.below(200);
+    if (this.#logs.has(key)) {
+      await client.append(key, size);
+      return;
+    }
     const draw = chance.fraction();
     if (draw < 0.2) {
       await client.delete(key);
@@ -81,9 +97,6 @@ export class Workload {
     let condition: object | undefined;
     if (draw < 0.35) condition = { ifNoneMatch: "*" };
     else if (draw < 0.55 && seen !== undefined) condition = { ifMatch: seen };
-    const size = chance.happens(this.#options.large)
-      ? inlineBytesMax + 1 + chance.below(20_000)
-      : 20 + chance.below(200);
     const { value, outcome } = await client.put(key, size, { condition });
     if (outcome === "ok") this.#seen.set(key, value);
   }

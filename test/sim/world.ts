@@ -1,68 +1,33 @@
 // A whole cluster in one process: real nodes over virtual time, a simulated network and disks that forget what was
-// not synced at a power loss. Everything random comes from one seed.
-import { composeNode, type ComposeOptions, type RingstowNode } from "../../node/compose.ts";
-import { type NodeConfig } from "../../node/config.ts";
-import { type Log, type Ports } from "../../node/ports.ts";
-import { openMemoryBlocks } from "../../node/runtime/memory-blocks.ts";
+// not synced at a power loss. Everything random comes from one seed. Nodes have numbers: those of genesis first, by
+// rising id, then those that were added, in that order.
+import { genesisViews } from "../../node/index/views.ts";
+import { type Log } from "../../node/ports.ts";
 import { MemoryNetwork } from "../../node/runtime/memory-network.ts";
-import { MemoryDisk, openMemoryStore } from "../../node/runtime/memory-store.ts";
 import { nodeDigest } from "../../node/runtime/node-digest.ts";
 import { type Genesis } from "../../shared/genesis.ts";
-import { type NodeId } from "../../shared/ids.ts";
+import { type BlockId, type NodeId, type VoterId, parseFolderId, toHex } from "../../shared/ids.ts";
+import { pieceBytes } from "../../shared/limits.ts";
 import { type ObjectService } from "../../shared/object-service.ts";
-import { DiskClock } from "./disk-clock.ts";
-import { GatedTransport } from "./gated-transport.ts";
-import { lyingStore } from "./lying-store.ts";
+import { type Slice } from "../../shared/slices.ts";
+import { ElectionsSeen } from "./elections-seen.ts";
+import { Machine, type Surroundings } from "./machine.ts";
+import { type MachineOptions, type SimNode } from "./sim-node.ts";
 import { makeGenesis } from "./make-genesis.ts";
+import { Operator } from "./operator.ts";
 import { type LinkQuality, NetworkConditions, PERFECT } from "./network-conditions.ts";
-import { ProcessGate } from "./process-gate.ts";
 import { SeededChance } from "./seeded-chance.ts";
 import { Trace } from "./trace.ts";
-import { VirtualClock, type ClockView } from "./virtual-clock.ts";
+import { ViewsSeen } from "./views-seen.ts";
+import { VirtualClock } from "./virtual-clock.ts";
 
-export type BuildNode = (
-  config: NodeConfig,
-  ports: Ports,
-  options: ComposeOptions,
-) => Pick<RingstowNode, "object" | "index" | "start" | "stop">;
-
-export interface WorldOptions {
+export interface WorldOptions extends MachineOptions {
   readonly seed: number;
+  /** Nodes of genesis. */
   readonly nodes: number;
   readonly copies?: number;
   readonly zones?: number;
-  /** How long a disk needs to make a write durable. */
-  readonly syncMs?: number;
   readonly quality?: Partial<LinkQuality>;
-  readonly routing?: NodeConfig["routing"];
-  /** Largest error of a node's clock rate. */
-  readonly driftPpm?: number;
-  readonly faults?: ComposeOptions["faults"];
-  readonly build?: BuildNode;
-  /** A defect for mutation tests: disks that answer before a write is durable. */
-  readonly lyingDisks?: boolean;
-}
-
-/** The client's connection to its coordinator broke: the outcome of its request is unknown. */
-export class ConnectionLost extends Error {
-  constructor(node: string) {
-    super(`Cannot go on: the connection to ${node} broke`);
-    this.name = "ConnectionLost";
-  }
-}
-
-/** One life of a node's process. */
-interface Process {
-  readonly clock: ClockView;
-  readonly disk: DiskClock;
-  readonly gate: ProcessGate;
-  readonly ports: Ports;
-  readonly node: ReturnType<BuildNode>;
-  /** Rejects when the process dies. */
-  readonly death: Promise<never>;
-  /** Resolves when a stop in good order has ended; undefined when none began. */
-  stopping: Promise<void> | undefined;
-  die(): void;
 }
 
 export interface LogLine {
@@ -74,11 +39,14 @@ export interface LogLine {
 }
 
 const logLinesMax = 5_000;
-const driftDefaultPpm = 200;
+const startWithinMs = 60_000;
+const courtedMs = 30_000; // a decision takes no longer, or is given up
 
 export class World {
   readonly clock = new VirtualClock();
   readonly trace = new Trace();
+  readonly elections = new ElectionsSeen();
+  readonly views: ViewsSeen;
   readonly chance: SeededChance;
   readonly conditions: NetworkConditions;
   readonly network: MemoryNetwork;
@@ -87,52 +55,98 @@ export class World {
   readonly log: LogLine[] = [];
   /** What must not happen whatever the faults: handlers that threw, nodes that did not start. */
   readonly defects: string[] = [];
-  crashes = 0;
-  readonly #options: WorldOptions;
-  readonly #disks: MemoryDisk[] = [];
-  readonly #processes: (Process | undefined)[] = [];
-  readonly #incarnations: number[] = [];
-  readonly #slowDisk: number[] = [];
-  readonly #wallOffsetMs: number[] = [];
+  readonly machines: Machine[] = [];
+  readonly operator: Operator;
+  readonly #traps = new Map<number, { readonly name: string; readonly action: () => void }>();
+  readonly #zones: number;
+  /** Members of slices, by who leads them. */
+  readonly #wanted = new Map<string, readonly VoterId[]>();
+  readonly #around: Surroundings;
+  /** When each node was last asked to take part in a next view. */
+  readonly #courtedMs = new Map<number, number>();
+  #calm = false;
 
   constructor(options: WorldOptions) {
-    this.#options = options;
     this.chance = new SeededChance(options.seed);
+    this.#zones = options.zones ?? 1;
     const quality = { ...PERFECT, ...options.quality };
     this.conditions = new NetworkConditions(quality, this.chance.fork("network"));
     this.network = new MemoryNetwork(this.clock, this.conditions.policy);
+    this.conditions.onCorrupted = (from, to, afterMs) => {
+      this.clock.after(afterMs, () => this.network.breakLink(from, to));
+    };
+    this.operator = new Operator(this.network, this.chance.fork("operator"));
     this.genesis = makeGenesis(options, this.chance.fork("genesis"));
-    for (let i = 0; i < options.nodes; i++) {
-      this.#disks.push(new MemoryDisk());
-      this.#processes.push(undefined);
-      this.#incarnations.push(0);
-      this.#slowDisk.push(1);
-      this.#wallOffsetMs.push(0);
-    }
+    this.views = new ViewsSeen(genesisViews(this.genesis));
+    this.#around = {
+      clock: this.clock,
+      network: this.network,
+      genesis: this.genesis,
+      options,
+      chance: this.chance,
+      voters: () => this.machines.flatMap(({ voter }) => voter ?? []),
+      wantedView: ({ number }, slice) => this.#wanted.get(`${slice} at ${number}`),
+      isCalm: () => this.#calm,
+      seeds: () => this.genesis.nodes.map((node) => node.peerAddress),
+      observe: (machine) => ({
+        deliver: (from, name, request) => {
+          this.trace.add(this.clock.now, from, machine.address, name);
+          this.elections.see(name, request);
+          if (name === "index.precopy") this.#courtedMs.set(machine.number, this.clock.now);
+          const trap = this.#traps.get(machine.number);
+          if (trap && name === trap.name) {
+            this.#traps.delete(machine.number);
+            trap.action();
+          }
+        },
+        asked: (name, request) => this.views.see(machine.voter, name, request),
+      }),
+      log: (machine) => this.#logOf(machine.number),
+      defect: (text) => this.defects.push(`at ${this.clock.now} ms ${text}`),
+    };
+    for (const node of this.genesis.nodes)
+      this.machines.push(new Machine(this.machines.length, node, this.#around));
   }
 
+  /** Nodes there ever were. */
   get size(): number {
-    return this.#options.nodes;
+    return this.machines.length;
+  }
+
+  get crashes(): number {
+    return this.machines.reduce((sum, machine) => sum + machine.crashes, 0);
   }
 
   /** Starts all nodes and runs until they are up. */
   async start(): Promise<void> {
-    const starts = this.genesis.nodes.map((_, i) => this.restart(i));
-    await this.clock.settle(Promise.all(starts), { deadlineMs: this.clock.now + 60_000 });
+    await this.#settleAll(this.machines.map((machine) => machine.start()));
   }
 
   /** Stops all nodes in good order and runs until they ended. */
   async stop(): Promise<void> {
-    const stops = this.#processes.map((_, i) => this.shutDown(i));
-    await this.clock.settle(Promise.all(stops), { deadlineMs: this.clock.now + 60_000 });
+    await this.#settleAll(this.machines.map((machine) => machine.shutDown()));
   }
 
+  /** A machine with an empty data folder; restart() starts it, and it joins the ring. Gives its number. */
+  addNode(): number {
+    const number = this.size;
+    const folder = parseFolderId(toHex(this.chance.fork(`folder ${number}`).bytes(8)));
+    const [url, peerAddress] = [`http://node-${number}`, `node-${number}:1`];
+    const zone = `zone-${number % this.#zones}`;
+    const identity = { id: undefined, folder, url, peerAddress, zone };
+    this.machines.push(new Machine(number, identity, this.#around));
+    return number;
+  }
+
+  /** Throws when the node has no id yet. */
   id(i: number): NodeId {
-    return this.genesis.nodes[i]!.id;
+    const { id } = this.machines[i]!;
+    if (id === undefined) throw new Error(`Cannot name node ${i}: it has not joined`);
+    return id;
   }
 
   address(i: number): string {
-    return this.genesis.nodes[i]!.peerAddress;
+    return this.machines[i]!.address;
   }
 
   addresses(indices: readonly number[]): string[] {
@@ -141,189 +155,128 @@ export class World {
 
   /** Number of the node with this id. */
   numberOf(id: NodeId): number {
-    return this.genesis.nodes.findIndex((node) => node.id === id);
+    return this.machines.findIndex((machine) => machine.id === id);
   }
 
   isUp(i: number): boolean {
-    return this.#processes[i] !== undefined;
+    return this.machines[i]!.isUp;
   }
 
-  /** Numbers of the nodes whose processes live, paused ones too. */
+  /** Numbers of the nodes whose processes live, paused ones too, new ones that have no id yet not. */
   up(): number[] {
-    return this.#processes.flatMap((process, i) => (process ? [i] : []));
+    return this.machines.flatMap(({ node }, i) => (node ? [i] : []));
   }
 
   /** The running node itself, for looking inside. Throws when it is down. */
-  node(i: number): ReturnType<BuildNode> {
-    const process = this.#processes[i];
-    if (!process) throw new Error(`Cannot look into node ${i}: it is down`);
-    return process.node;
+  node(i: number): SimNode {
+    const { node } = this.machines[i]!;
+    if (!node) throw new Error(`Cannot look into node ${i}: it is down`);
+    return node;
+  }
+
+  /**
+   * From now on these nodes are to be the voters of a slice, in this order of preference for the lead: whichever of
+   * `leaders` leads it changes its view to that, whatever the ring says.
+   */
+  wantView(slice: Slice, members: readonly number[], leaders?: readonly number[]): void {
+    const voters = members.map((i) => {
+      const { voter } = this.machines[i]!;
+      if (voter === undefined) throw new Error(`Cannot want node ${i} in a view: it is gone`);
+      return voter;
+    });
+    const all = this.machines.map(({ number }) => number);
+    for (const leader of leaders ?? all) this.#wanted.set(`${slice} at ${leader}`, voters);
+  }
+
+  /** Does something, once, when the next message of this name reaches a node. Gives how to take it back. */
+  onNext(i: number, name: string, action: () => void): () => void {
+    const trap = { name, action };
+    this.#traps.set(i, trap);
+    return () => {
+      if (this.#traps.get(i) === trap) this.#traps.delete(i);
+    };
   }
 
   /** What a client does at coordinator `i`; rejects with ConnectionLost when that is down or dies meanwhile. */
-  async at<T>(i: number, work: (object: ObjectService) => Promise<T>): Promise<T> {
-    const process = this.#processes[i];
-    if (!process) throw new ConnectionLost(`node ${i}`);
-    const answer = async (): Promise<T> => {
-      await process.gate.pass();
-      try {
-        return await work(process.node.object);
-      } finally {
-        await process.gate.pass();
-      }
-    };
-    return Promise.race([answer(), process.death]);
+  at<T>(i: number, work: (object: ObjectService) => Promise<T>): Promise<T> {
+    return this.machines[i]!.at(work);
   }
 
-  /** Power off: what was not synced is lost, and nothing of the process goes on. */
+  /** Whether a view with this node may be about to be decided. */
+  isCourted(i: number): boolean {
+    return this.clock.now - (this.#courtedMs.get(i) ?? -Infinity) < courtedMs;
+  }
+
   crash(i: number): void {
-    const process = this.#processes[i];
-    if (!process) return;
-    this.crashes++;
-    this.#processes[i] = undefined;
-    process.gate.kill();
-    process.clock.kill();
-    this.network.crash(this.address(i));
-    this.#disks[i]!.powerLoss();
-    process.die();
+    this.machines[i]!.crash();
   }
 
-  /** Starts the node again on its disk, as a new incarnation; waits when it is just being stopped. */
-  async restart(i: number): Promise<void> {
-    await this.#processes[i]?.stopping;
-    if (this.#processes[i]) return;
-    const process = this.#launch(i);
-    this.#processes[i] = process;
-    try {
-      await Promise.race([process.node.start(), process.death]);
-    } catch (error) {
-      if (error instanceof ConnectionLost) return;
-      this.defects.push(`node ${i} does not start: ${String(error)}`);
-    }
+  restart(i: number): Promise<void> {
+    return this.machines[i]!.start();
   }
 
-  /** Ends the process in good order. */
   shutDown(i: number): Promise<void> {
-    const process = this.#processes[i];
-    if (!process) return Promise.resolve();
-    process.stopping ??= this.#shutDown(i, process);
-    return process.stopping;
+    return this.machines[i]!.shutDown();
   }
 
-  async #shutDown(i: number, process: Process): Promise<void> {
-    const end = async (): Promise<void> => {
-      await process.node.stop();
-      await process.ports.store.settled();
-      await process.ports.transport.close();
-      await process.ports.store.close();
-      await process.ports.blocks.close();
-    };
-    try {
-      await Promise.race([end(), process.death]);
-    } catch (error) {
-      if (error instanceof ConnectionLost) return; // the power went meanwhile
-      const text = error instanceof Error ? error.stack : String(error);
-      this.defects.push(`node ${i} does not stop in good order: ${text}`);
-      this.crash(i);
-      return;
-    }
-    process.clock.kill();
-    process.gate.kill();
-    this.#processes[i] = undefined;
-    process.die();
-  }
-
-  /** The process stands still: its timers, disk and messages wait. */
   pause(i: number): void {
-    this.#processes[i]?.clock.pause();
-    this.#processes[i]?.gate.pause();
+    this.machines[i]!.pause();
   }
 
   resume(i: number): void {
-    this.#processes[i]?.gate.resume();
-    this.#processes[i]?.clock.resume();
+    this.machines[i]!.resume();
   }
 
-  /** Makes each disk operation of a node `factor` times as long. */
+  /** Bit rot: one byte of a block's file changes. False when the node has no such block. */
+  rot(i: number, block: BlockId, at = 0): boolean {
+    const file = this.machines[i]!.disk.blocks.get(block);
+    if (!file) return false;
+    file.data[at]! ^= 1;
+    return true;
+  }
+
+  /** Blocks on a node's disk. */
+  blocksOf(i: number): BlockId[] {
+    return [...this.machines[i]!.disk.blocks.keys()];
+  }
+
+  /** Whether a node's disk has a block, whole. */
+  hasBlock(i: number, block: BlockId): boolean {
+    const file = this.machines[i]!.disk.blocks.get(block);
+    return (
+      file !== undefined &&
+      file.pieceCrcs.every((crc, n) => {
+        const piece = file.data.subarray(n * pieceBytes, (n + 1) * pieceBytes);
+        return nodeDigest.crc32(piece) === crc;
+      })
+    );
+  }
+
   slowDisk(i: number, factor: number): void {
-    this.#slowDisk[i] = factor;
-    const process = this.#processes[i];
-    if (process) process.disk.factor = factor;
+    this.machines[i]!.slowDisk(factor);
   }
 
-  /** Sets a node's wall clock off by so much, now and after restarts. */
   setWall(i: number, offsetMs: number): void {
-    this.#wallOffsetMs[i] = offsetMs;
-    const process = this.#processes[i];
-    if (process) process.clock.wallOffsetMs = offsetMs;
+    this.machines[i]!.setWall(offsetMs);
   }
 
-  /** Ends every fault: links whole, all nodes resumed and up, disks and clocks right. */
+  /** Ends every fault that can end: links whole, all nodes but those that are gone up, disks and clocks right. */
   async heal(): Promise<void> {
+    this.#calm = true;
     this.conditions.heal();
-    const starts: Promise<void>[] = [];
-    for (let i = 0; i < this.size; i++) {
-      this.slowDisk(i, 1);
-      this.setWall(i, 0);
-      this.resume(i);
-      starts.push(this.restart(i));
-    }
-    await this.clock.settle(Promise.all(starts), { deadlineMs: this.clock.now + 60_000 });
+    await this.#settleAll(
+      this.machines.map((machine) => {
+        machine.slowDisk(1);
+        machine.fillDisk(false);
+        machine.setWall(0);
+        machine.resume();
+        return machine.start();
+      }),
+    );
   }
 
-  #launch(i: number): Process {
-    const { genesis } = this;
-    const self = genesis.nodes[i]!;
-    const incarnation = ++this.#incarnations[i]!;
-    const chance = this.chance.fork(`node ${i} life ${incarnation}`);
-    const drift = this.#options.driftPpm ?? driftDefaultPpm;
-    const driftPpm = drift * (2 * this.chance.fork(`drift ${i}`).fraction() - 1);
-    const clock = this.clock.view({ wallOffsetMs: this.#wallOffsetMs[i]!, driftPpm });
-    const disk = new DiskClock(clock);
-    disk.factor = this.#slowDisk[i]!;
-    const gate = new ProcessGate();
-    const inner = this.network.attach(self.peerAddress, self.id);
-    const syncMs = this.#options.syncMs ?? 0;
-    const store = openMemoryStore(this.#disks[i]!, disk, { syncMs });
-    const ports: Ports = {
-      clock,
-      chance,
-      store: this.#options.lyingDisks === true ? lyingStore(store) : store,
-      blocks: openMemoryBlocks(this.#disks[i]!, disk, { syncMs }),
-      transport: new GatedTransport(inner, gate, {
-        deliver: (from, name) => this.trace.add(this.clock.now, from, self.peerAddress, name),
-        fault: (name, error) => {
-          // A handler may find its store closed when its node stops: its caller is told that the node went away.
-          if (this.#processes[i]?.gate !== gate || this.#processes[i].stopping) return;
-          const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-          this.defects.push(`at ${this.clock.now} ms "${name}" at node ${i} threw ${text}`);
-        },
-      }),
-      digest: nodeDigest,
-      log: this.#logOf(i),
-    };
-    const config: NodeConfig = {
-      genesis,
-      id: self.id,
-      folder: self.folder,
-      url: self.url,
-      peerAddress: self.peerAddress,
-      zone: self.zone,
-      position: undefined,
-      incarnation,
-      routing: this.#options.routing ?? "table",
-      seeds: [],
-      gatewaySecret: new Uint8Array(32),
-      hopSecret: new Uint8Array(32),
-    };
-    let die = (): void => {};
-    const death = new Promise<never>((_, reject) => {
-      die = () => reject(new ConnectionLost(`node ${i}`));
-    });
-    death.catch(() => {}); // whoever waits on it races it; nobody may
-    const build = this.#options.build ?? composeNode;
-    const node = build(config, ports, { faults: this.#options.faults });
-    return { clock, disk, gate, ports, node, death, stopping: undefined, die };
+  async #settleAll(work: readonly Promise<void>[]): Promise<void> {
+    await this.clock.settle(Promise.all(work), { deadlineMs: this.clock.now + startWithinMs });
   }
 
   #logOf(node: number): Log {

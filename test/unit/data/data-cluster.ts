@@ -103,11 +103,18 @@ export class DataCluster {
   /** What owners answer, and which blocks they were asked about. */
   disown: (owner: RegisterAddress, block: BlockId) => Promise<"referenced" | "disowned"> = () =>
     Promise.resolve("disowned");
+  /** Whether the register lists a node's copy as a replaced one. */
+  isFormer: (node: DataNode, block: BlockId) => Promise<boolean> = () => Promise.resolve(false);
+  /** Bad copies that readers told of. */
+  readonly reported: { block: BlockId; node: NodeId }[] = [];
+  /** Copies that every node has heard are wanted. */
+  copies: number;
 
   constructor(
     size: number,
     options: { policy?: Policy; zones?: readonly string[]; copies?: number } = {},
   ) {
+    this.copies = options.copies ?? 3;
     this.network = new MemoryNetwork(
       this.clock,
       options.policy ?? (() => [1]),
@@ -117,11 +124,11 @@ export class DataCluster {
       const id = parseNodeId((i + 1).toString(16).padEnd(32, "0"));
       return new DataNode(id, i, options.zones?.[i] ?? "z");
     });
-    for (const node of this.nodes) this.build(node, options.copies ?? 3);
+    for (const node of this.nodes) this.build(node);
   }
 
   /** Makes the process of a node on its disk. */
-  build(node: DataNode, copies = 3): void {
+  build(node: DataNode): void {
     node.clock = this.clock.view();
     node.gate = new ProcessGate();
     node.store = openMemoryStore(node.disk, node.clock, { syncMs: 2 });
@@ -134,7 +141,7 @@ export class DataCluster {
           format: 1,
           clusterId: "0".repeat(32),
           sliceBits: 4,
-          copies,
+          copies: 3,
           createdMs: 0,
           nodes: [],
         },
@@ -157,7 +164,11 @@ export class DataCluster {
       digest: nodeDigest,
       peers,
       route: this.#routeOf(node),
-      owners: { disown: (owner, block) => this.disown(owner, block) },
+      owners: {
+        disown: (owner, block) => this.disown(owner, block),
+        isFormer: (_owner, block) => this.isFormer(node, block),
+      },
+      report: (_owner, block, at) => void this.reported.push({ block, node: at }),
       log: silentLog,
     });
     transport.serve(peers.handlers());
@@ -231,13 +242,20 @@ export class DataCluster {
       desired: unused,
       ring: unused,
       arcShare: unused,
+      aliveForMs: unused,
+      deadForMs: unused,
+      leave: unused,
       onChange: unused,
+      onRevived: unused,
       announce: (free) => {
         self.free = free;
       },
       observed: (node, reachable) => {
         this.observed.push({ node, reachable });
       },
+      copies: () => ({ version: 1, copies: this.copies }),
+      learnCopies: unused,
+      reaches: unused,
       start: unused,
       stop: unused,
     };

@@ -85,6 +85,26 @@ for (const size of [3, 5]) {
   });
 }
 
+test("upload makes as many copies as are wanted by now, and waits for most of them", async () => {
+  const cluster = await startCluster(5);
+  const copiesOf = async (): Promise<number> => {
+    const { block, late } = await cluster.clock.settle(
+      upload(cluster, cluster.nodes[0]!, someBytes(100)),
+    );
+    return block.replicas.length + (await cluster.clock.settle(late)).length;
+  };
+  for (const copies of [3, 5, 1]) {
+    cluster.copies = copies;
+    expect(await copiesOf()).toBe(copies);
+  }
+  cluster.copies = 5;
+  for (const node of cluster.nodes.slice(2)) node.state = "dead";
+  const run = cluster.nodes[0]!.data.upload(OWNER, {});
+  expect((await cluster.clock.settle(failureOf(run))).code).toBe("Unavailable");
+  cluster.copies = 3;
+  expect(await copiesOf()).toBe(2);
+});
+
 test("upload of an empty block and of a small one", async () => {
   const cluster = await startCluster(3);
   for (const size of [0, 1, 70_000]) {

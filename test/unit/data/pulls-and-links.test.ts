@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { type BlockId } from "../../../shared/ids.ts";
-import { stagedLeaseMs, sweepMs } from "../../../shared/limits.ts";
+import { reportAgainMs, stagedLeaseMs, sweepMs } from "../../../shared/limits.ts";
 import { type BlockRef } from "../../../shared/records.ts";
 import { chunksOf, collect, DataCluster, type DataNode, OWNER, someBytes } from "./data-cluster.ts";
 
@@ -42,6 +42,102 @@ test("pull makes a durable, staged copy; one that is there already is success", 
   expect(
     cluster.nodes.flatMap((node) => node.served).filter((name) => name === "data.read"),
   ).toEqual(["data.read"]);
+});
+
+test("pull makes a damaged copy anew, and keeps its good pieces until the new bytes are there", async () => {
+  const { cluster, block, writer } = await stored();
+  const holder = cluster.node(block.replicas[1]!.node);
+  const others = block.replicas
+    .map(({ node }) => cluster.node(node))
+    .filter((one) => one !== holder);
+  const file = holder.disk.blocks.get(block.id)!;
+  file.data[300_000]! ^= 1;
+  for (const other of others) other.faults.corruptAtByte = 400_000;
+  await expect(
+    cluster.clock.settle(writer.data.pull(holder.id, block, OWNER)),
+  ).rejects.toMatchObject({ code: "Unavailable" });
+  expect(await holder.blocks.stat(block.id)).toBeDefined();
+  for (const other of others) other.faults.corruptAtByte = undefined;
+  await cluster.clock.settle(writer.data.pull(holder.id, block, OWNER));
+  expect(Buffer.compare(await load(holder, block.id), BYTES)).toBe(0);
+  // A whole one is only looked at.
+  for (const node of cluster.nodes) node.served.length = 0;
+  await cluster.clock.settle(writer.data.pull(holder.id, block, OWNER));
+  expect(cluster.nodes.flatMap(({ served }) => served)).not.toContain("data.read");
+});
+
+test("read tells of copies that are damaged or gone, once in a while, and not of nodes that are away", async () => {
+  const { cluster, block, free } = await stored();
+  const [first, second] = block.replicas.map(({ node }) => cluster.node(node));
+  first!.faults.corruptAtByte = 100_000;
+  await cluster.clock.settle(second!.blocks.delete(block.id));
+  const read = async (): Promise<void> => {
+    const bytes = collect(free.data.read(block, 0, BYTES.length, OWNER));
+    expect(Buffer.compare(await cluster.clock.settle(bytes), BYTES)).toBe(0);
+  };
+  // Until both were chosen before the good one.
+  for (let i = 0; i < 20; i++) await read();
+  const told = cluster.reported.map(({ node }) => node).toSorted();
+  expect(told).toEqual([first!.id, second!.id].toSorted());
+  await cluster.clock.runFor(reportAgainMs);
+  for (let i = 0; i < 20; i++) await read();
+  expect(cluster.reported).toHaveLength(4);
+  cluster.reported.length = 0;
+  await cluster.clock.runFor(reportAgainMs);
+  cluster.crash(second!);
+  first!.faults.corruptAtByte = undefined;
+  for (let i = 0; i < 10; i++) await read();
+  expect(cluster.reported).toEqual([]);
+});
+
+test("release deletes a copy only when its register says that it was replaced", async () => {
+  const { cluster, block, writer } = await stored();
+  const node = cluster.node(block.replicas[1]!.node);
+  const release = () => cluster.clock.settle(writer.data.release(node.id, block.id, OWNER));
+  expect(await release()).toBe(false);
+  expect(await cluster.holders(block.id)).toHaveLength(3);
+  cluster.isFormer = async (at, id) => at === node && id === block.id;
+  expect(await release()).toBe(true);
+  expect(await cluster.holders(block.id)).not.toContain(node.id);
+  expect(await node.rows()).toEqual([]);
+  expect(await release()).toBe(true); // what is not there is gone
+});
+
+test("release and pull of one block keep out of each other's way", async () => {
+  const { cluster, block, writer, free } = await stored();
+  let answer = (_former: boolean): void => {};
+  cluster.isFormer = () => new Promise((resolve) => (answer = resolve));
+  const releasing = writer.data.release(free.id, block.id, OWNER);
+  await cluster.clock.runFor(100);
+  // While its register is asked, no copy may begin that the deletion would hit.
+  await expect(cluster.clock.settle(writer.data.pull(free.id, block, OWNER))).rejects.toMatchObject(
+    { code: "SlowDown" },
+  );
+  answer(true);
+  expect(await cluster.clock.settle(releasing)).toBe(true);
+  // And the other way round: a copy that is being made is not deleted.
+  cluster.isFormer = async () => true;
+  const pulling = free.data.pull(free.id, block, OWNER);
+  expect(await cluster.clock.settle(free.data.release(free.id, block.id, OWNER))).toBe(false);
+  await cluster.clock.settle(pulling);
+  expect(await cluster.holders(block.id)).toContain(free.id);
+});
+
+test("place chooses a live node without a copy, and not the one that failed a moment ago", async () => {
+  const cluster = new DataCluster(5);
+  await cluster.start();
+  const [one, two, three, four, five] = cluster.nodes as [DataNode, ...DataNode[]];
+  const having = [one.id, two!.id, three!.id];
+  const exclude = new Set(having);
+  const places = () => new Set(Array.from({ length: 30 }, () => one.data.place(having, exclude)));
+  expect(places()).toEqual(new Set([four!.id, five!.id]));
+  four!.faults.full = true;
+  const block = { id: "1".repeat(32) as BlockId, size: 0, replicas: [] };
+  await expect(cluster.clock.settle(one.data.pull(four!.id, block, OWNER))).rejects.toMatchObject({
+    code: "DiskFull",
+  });
+  expect(places()).toEqual(new Set([five!.id]));
+  expect(one.data.place(having, new Set(cluster.nodes.map(({ id }) => id)))).toBeUndefined();
 });
 
 test("pull: two at once share the work", async () => {

@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { callTimeoutMs } from "../../../shared/limits.ts";
 import { type BlockRef } from "../../../shared/records.ts";
 import { chunksOf, collect, DataCluster, type DataNode, OWNER, someBytes } from "./data-cluster.ts";
 
@@ -137,6 +138,20 @@ test("read asks a second replica after the hedge delay, and closes the slow one"
     slow.gate.resume();
     await cluster.clock.runFor(50);
     expect(cluster.nodes.map((node) => node.serving)).toEqual([0, 0, 0, 0]);
+  }
+});
+
+test("read asks the third replica when two are silent", async () => {
+  for (let answers = 0; answers < 3; answers++) {
+    const { cluster, block } = await stored();
+    for (let i = 0; i < 3; i++) if (i !== answers) cluster.nodes[i]!.gate.pause();
+    const began = cluster.clock.now;
+    const got = await cluster.clock.settle(
+      collect(cluster.nodes[3]!.data.read(block, 0, block.size)),
+    );
+    expect(same(got, bytes)).toBe(true);
+    // At worst it comes last: the hedge delay of 20 ms and 300 ms more than the few round trips.
+    expect(cluster.clock.now - began).toBeLessThan(callTimeoutMs + 60);
   }
 });
 

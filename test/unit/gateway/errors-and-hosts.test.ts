@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { TestGateway, xmlText, xmlTexts } from "./test-gateway.ts";
+import { HOST, TestGateway, xmlText, xmlTexts } from "./test-gateway.ts";
 import { withBucket } from "./with-bucket.ts";
 
 describe("errors", () => {
@@ -70,6 +70,23 @@ describe("hosts", () => {
     expect(await (await gateway.send("GET", "/photos/dir/a")).text()).toBe("1");
     const list = await (await gateway.send("GET", "/?list-type=2", { headers })).text();
     expect(xmlTexts(list, "Key")).toEqual(["dir/a"]);
+  });
+
+  test("what was signed under the public host opens nothing in the bucket of another host", async () => {
+    const gateway = new TestGateway({ publicUrl: "https://s3.example.test", trustForwarded: true });
+    for (const bucket of ["photos", "secret"]) await gateway.send("PUT", `/${bucket}`);
+    await gateway.send("PUT", "/photos/a", { body: "of photos" });
+    await gateway.send("PUT", "/secret/photos/a", { body: "of secret" });
+    const url = await gateway.presign("GET", "/photos/a");
+    expect(await (await gateway.raw("GET", url, { host: HOST })).text()).toBe("of photos");
+    for (const headers of [
+      { host: "secret.s3.example.test" },
+      { host: "SECRET.s3.example.test:443" },
+      { host: HOST, "x-forwarded-host": "secret.s3.example.test" },
+    ]) {
+      const response = await gateway.raw("GET", url, headers);
+      expect(xmlText(await response.text(), "Code")).toBe("SignatureDoesNotMatch");
+    }
   });
 
   test("X-Forwarded-Host counts only from a trusted proxy", async () => {

@@ -61,7 +61,8 @@ export class TestGateway {
   readonly bodiesRead: string[] = [];
   readonly #app;
 
-  constructor(config: Partial<GatewayConfig> = {}) {
+  /** @param more calls of a node that the double of the store does not have */
+  constructor(config: Partial<GatewayConfig> = {}, more: Partial<NodeService> = {}) {
     this.#app = createGateway({
       config: {
         region: REGION,
@@ -73,7 +74,7 @@ export class TestGateway {
       },
       platform: this.#platform(),
       // S3 calls nothing else of a node.
-      upstream: { service: () => this.store.service() as unknown as NodeService },
+      upstream: { service: () => ({ ...this.store.service(), ...more }) as unknown as NodeService },
     });
   }
 

@@ -92,10 +92,15 @@ describe("ChainCensus", () => {
     await put("part", "one", partOf(block("3", nodes), block("4", nodes.slice(0, 2))));
     await put("part", "deleted", undefined);
     expect(await census.chains(SLICE)).toBe(4);
-    expect(await census.underReplicated(SLICE, 3, () => true)).toBe(2);
-    expect(await census.underReplicated(SLICE, 3, (node) => node !== nodes[0])).toBe(4);
-    expect(await census.underReplicated(SLICE, 2, (node) => node !== nodes[2])).toBe(1);
-    expect(await census.underReplicated(SLICE, 1, () => true)).toBe(0);
+    const counts = (copies: number, live = nodes) =>
+      census.replication(SLICE, { copies, live: new Set(live) });
+    const few = async (copies: number, live = nodes) => (await counts(copies, live)).under;
+    expect(await few(3)).toBe(2);
+    expect(await few(3, nodes.slice(1))).toBe(4);
+    expect(await few(2, nodes.slice(0, 2))).toBe(1);
+    expect(await few(1)).toBe(0);
+    expect(await counts(2)).toEqual({ under: 0, over: 2 });
+    expect(await counts(1, nodes.slice(1))).toEqual({ under: 0, over: 3 });
   });
 
   test("sees a write that was under way when it counted last", async () => {

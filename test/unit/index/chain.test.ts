@@ -156,11 +156,11 @@ describe("replicas and garbage", () => {
     const subject = new Subject();
     const add = { type: "addPointer", block: blockId(1), node: nodeId(3) } as const;
     subject.put("a", blocks(1));
-    expect(subject.do(add)).toEqual({ type: "pointer", added: true });
+    expect(subject.do(add)).toEqual({ type: "pointer", changed: true });
     expect(subject.keeps(add)).toBe(true);
     subject.put("b");
-    expect(subject.do({ ...add, node: nodeId(4) })).toEqual({ type: "pointer", added: true });
-    expect(subject.do({ ...add, block: blockId(9) })).toEqual({ type: "pointer", added: false });
+    expect(subject.do({ ...add, node: nodeId(4) })).toEqual({ type: "pointer", changed: true });
+    expect(subject.do({ ...add, block: blockId(9) })).toEqual({ type: "pointer", changed: false });
     const [garbage] = subject.chain.garbage;
     expect(garbage?.kind === "block" && garbage.block.replicas.map(({ node }) => node)).toEqual(
       [1, 2, 3, 4].map(nodeId),
@@ -345,7 +345,7 @@ describe("lock", () => {
     const at = { block: blockId(1), node: nodeId(1) };
     subject.do({ type: "update", fence: 1, ...at, version: 5 });
     const add = { type: "addPointer", block: blockId(1), node: nodeId(2) } as const;
-    expect(subject.do(add)).toEqual({ type: "pointer", added: true });
+    expect(subject.do(add)).toEqual({ type: "pointer", changed: true });
     const { body } = subject.chain.entries[0]!;
     expect(body.kind === "blocks" && body.blocks[0]!.replicas.map((one) => one.version)).toEqual([
       5, 5,

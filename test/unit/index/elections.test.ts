@@ -19,7 +19,7 @@ import {
 } from "../../../shared/ids.ts";
 import { campaignBatchMax, prepareTimeoutMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
-import { makeBallot } from "../../../shared/versions.ts";
+import { type Ballot, makeBallot } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
 const voters = ["1", "2", "3"].map((digit) =>
@@ -33,6 +33,7 @@ class Bench {
   readonly disk = new MemoryDisk();
   readonly prepared: { member: VoterId; claims: Claim[] }[] = [];
   readonly errors: string[] = [];
+  readonly behind: VoterId[] = [];
   readonly store: Store;
   readonly replica: Replica;
   readonly elections: Elections;
@@ -67,6 +68,7 @@ class Bench {
       newRequestId: () => parseRequestId("0".repeat(32)),
       slices,
       onMissed: () => {},
+      onBehind: (_, member) => void this.behind.push(member),
     });
   }
 
@@ -123,6 +125,24 @@ describe("Elections", () => {
     bench.answer = () => ({ afterMs: 1, reply: { ok: true, keys: [] } });
     await bench.campaign();
     expect(bench.elections.leaderOf(SLICE)?.ballot).toBe(makeBallot(1, 8, me));
+  });
+
+  test("a member that is not active in the view is told of once there is a leader, early or late", async () => {
+    const missing: PrepareReply = { ok: false, reason: "epoch", promised: "" as Ballot, epoch: 0 };
+    for (const afterMs of [1, 50]) {
+      const bench = new Bench();
+      const { answer } = bench;
+      bench.answer = (member) =>
+        member === voters[2] ? { afterMs, reply: missing } : { ...answer(member)!, afterMs: 10 };
+      await bench.campaign();
+      await bench.clock.runFor(100);
+      expect(bench.behind).toEqual([voters[2]]);
+    }
+    const lost = new Bench();
+    lost.answer = () => ({ afterMs: 1, reply: missing });
+    await lost.campaign();
+    expect(lost.elections.led).toBe(0);
+    expect(lost.behind).toEqual([]);
   });
 
   test("a leader whose own member promised a higher ballot is over", async () => {

@@ -12,22 +12,34 @@ import {
   parseNodeId,
   voterIdOf,
 } from "../../../shared/ids.ts";
-import { operationDeadlineMs } from "../../../shared/limits.ts";
+import {
+  callTimeoutMs,
+  memberSilentMs,
+  operationDeadlineMs,
+  signOfLifeAfterMs,
+  signOfLifeMs,
+} from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { SeededChance } from "../../sim/seeded-chance.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
+import { fixedView } from "./fixed-view.ts";
 
 const voters = ["1", "2", "3"].map((digit) =>
   voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
 );
 const [A, B, C] = voters.map(nodeOfVoter) as [NodeId, NodeId, NodeId];
 const SLICE = 1 as Slice;
-type Answer = (urge: boolean, again: boolean) => LeaderReply<{ by: string }>;
+type Reply = LeaderReply<{ by: string }>;
+type Answer = (urge: boolean, again: boolean) => Reply | Promise<Reply>;
 
 class Bench {
   readonly clock = new VirtualClock();
   readonly asked: { node: NodeId; urge: boolean; again: boolean; atMs: number }[] = [];
   readonly states = new Map<NodeId, MemberState>();
+  readonly unreachable = new Set<NodeId>();
+  /** Who says, when asked, that it leads the slice. */
+  readonly leading = new Set<NodeId>();
+  readonly askedForLead: NodeId[] = [];
   readonly executor = new Executor({
     clock: this.clock,
     chance: new SeededChance(1),
@@ -35,8 +47,19 @@ class Bench {
       self: { id: A } as Member,
       find: (id) => ({ id, state: this.states.get(id) ?? "alive" }) as Member,
       observed: () => {},
+      reaches: async (id, timeoutMs) => {
+        const reached = !this.unreachable.has(id);
+        await this.clock.sleep(reached ? 1 : timeoutMs);
+        return reached;
+      },
     },
-    viewOf: () => ({ epoch: 1, members: voters }),
+    views: fixedView({ epoch: 1, members: voters }),
+    leads: async (node) => {
+      this.askedForLead.push(node);
+      await this.clock.sleep(1);
+      if (this.unreachable.has(node)) throw new TransportError("timeout", "silent");
+      return this.leading.has(node) ? { type: "done" } : { type: "notLeader" };
+    },
   });
 
   ask(answers: Partial<Record<string, Answer>>): Promise<{ by: string }> {
@@ -118,6 +141,120 @@ describe("Executor", () => {
     expect(bench.clock.now).toBeGreaterThanOrEqual(operationDeadlineMs);
     expect(bench.clock.now).toBeLessThan(operationDeadlineMs + 2_000);
     expect(bench.asked.length).toBeLessThan(400);
+  });
+
+  test("gives up within a second when a majority gives no sign of life, and sooner when that is known", async () => {
+    const bench = new Bench();
+    bench.unreachable.add(B).add(C);
+    const answers = { [A]: pointsAt(), [B]: silent, [C]: silent };
+    await expect(bench.ask(answers)).rejects.toMatchObject({ code: "Unavailable" });
+    expect(bench.clock.now).toBeGreaterThanOrEqual(signOfLifeAfterMs + memberSilentMs);
+    expect(bench.clock.now).toBeLessThan(signOfLifeAfterMs + memberSilentMs + 10);
+    const againAt = bench.clock.now;
+    await expect(bench.ask(answers)).rejects.toMatchObject({ code: "Unavailable" });
+    expect(bench.clock.now - againAt).toBe(signOfLifeMs);
+    await bench.clock.runFor(1_000); // what was under way ends
+    const asked = bench.asked.length;
+    await bench.clock.runFor(30_000);
+    expect(bench.asked).toHaveLength(asked);
+  });
+
+  test("gives up although the call under way has no end in sight", async () => {
+    const bench = new Bench();
+    bench.unreachable.add(A).add(B).add(C);
+    const work = bench.executor.ask(SLICE, () => new Promise<never>(() => undefined));
+    const ended = bench.clock.settle(work, { deadlineMs: bench.clock.now + 5_000 });
+    await expect(ended).rejects.toMatchObject({ code: "Unavailable" });
+  });
+
+  test("leaves a silent leader before its call times out, and one that is only slow not", async () => {
+    const bench = new Bench();
+    const never: Answer = async () => {
+      await bench.clock.sleep(60_000);
+      return { type: "done", by: "B" };
+    };
+    const takesOver: Answer = (urge) =>
+      urge ? { type: "done", by: "A" } : { type: "notLeader", leader: B };
+    bench.unreachable.add(B);
+    expect((await bench.ask({ [A]: takesOver, [B]: never })).by).toBe("A");
+    expect(bench.clock.now).toBeLessThan(1_200);
+    const slow = new Bench();
+    const late: Answer = async () => {
+      await slow.clock.sleep(10_000);
+      return { type: "done", by: "A" };
+    };
+    expect((await slow.ask({ [A]: late })).by).toBe("A");
+  });
+
+  test("goes to another member that leads 300 ms after the first was asked, and campaigns for none", async () => {
+    const bench = new Bench();
+    bench.unreachable.add(A);
+    bench.leading.add(C);
+    const never: Answer = () => new Promise(() => undefined);
+    expect((await bench.ask({ [A]: never, [C]: done("C") })).by).toBe("C");
+    // 1 ms for the question, 1 ms for the operation.
+    expect(bench.clock.now).toBe(callTimeoutMs + 2);
+    expect(bench.asked.map(({ node, urge, again }) => [node, urge, again])).toEqual([
+      [A, false, false],
+      [C, false, true],
+    ]);
+    expect(bench.executor.hint(SLICE)).toBe(C);
+  });
+
+  test("a slow leader that nobody else claims to be is waited for, whatever the others are asked", async () => {
+    const bench = new Bench();
+    const slow: Answer = async () => {
+      await bench.clock.sleep(1_200);
+      return { type: "done", by: "A" };
+    };
+    expect((await bench.ask({ [A]: slow })).by).toBe("A");
+    expect(bench.order()).toEqual([A]);
+    // Every 300 ms, and never the one that is waited for.
+    expect(bench.askedForLead).toEqual([B, C, B, C, B, C]);
+  });
+
+  test("those who wait for one member share the question who leads", async () => {
+    const bench = new Bench();
+    const slow: Answer = async () => {
+      await bench.clock.sleep(400);
+      return { type: "done", by: "A" };
+    };
+    await Promise.all(Array.from({ length: 20 }, () => bench.ask({ [A]: slow })));
+    expect(bench.askedForLead).toEqual([B, C]);
+  });
+
+  test("an answer that comes before anybody claims the lead counts", async () => {
+    const bench = new Bench();
+    bench.leading.add(C);
+    const slow: Answer = async () => {
+      await bench.clock.sleep(callTimeoutMs - 2);
+      return { type: "done", by: "A" };
+    };
+    expect((await bench.ask({ [A]: slow })).by).toBe("A");
+    expect(bench.askedForLead).toEqual([]);
+  });
+
+  test("waits for an election among members that can be heard", async () => {
+    const bench = new Bench();
+    bench.unreachable.add(A);
+    let electedAtMs = Number.POSITIVE_INFINITY;
+    void bench.clock.after(5_000, () => (electedAtMs = bench.clock.now));
+    const elected: Answer = () =>
+      bench.clock.now >= electedAtMs ? { type: "done", by: "B" } : { type: "notLeader" };
+    const answers = { [A]: silent, [B]: elected, [C]: pointsAt(B) };
+    expect((await bench.ask(answers)).by).toBe("B");
+    expect(bench.clock.now).toBeGreaterThanOrEqual(5_000);
+  });
+
+  test("a majority that can be heard again is waited for", async () => {
+    const bench = new Bench();
+    bench.unreachable.add(B).add(C);
+    const away = { [A]: pointsAt(), [B]: silent, [C]: silent };
+    await expect(bench.ask(away)).rejects.toMatchObject({ code: "Unavailable" });
+    bench.unreachable.clear();
+    let asked = 0;
+    const late: Answer = () => (++asked > 3 ? { type: "done", by: "A" } : { type: "notLeader" });
+    expect((await bench.ask({ [A]: late })).by).toBe("A");
   });
 
   test("does not follow a pointer to a member that just did not answer", async () => {

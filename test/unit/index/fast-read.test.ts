@@ -11,6 +11,7 @@ import { type Want } from "../../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { NO_VERSION, type Version, makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
+import { fixedView } from "./fixed-view.ts";
 
 const voters = ["1", "2", "3"].map((digit) =>
   voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
@@ -60,7 +61,7 @@ async function read(answers: Answer[], delayMs = 1) {
   const replyTimes = new ReplyTimes();
   const register = await clock.settle(
     fastRead(
-      { link, clock, route: { find: () => undefined }, viewOf: () => view, replyTimes },
+      { link, clock, route: { find: () => undefined }, views: fixedView(view), replyTimes },
       0 as Slice,
       "k",
       false,

@@ -1,4 +1,5 @@
 // A cluster of index modules alone, over virtual time and memory disks, with a static member table.
+import { type CopiesSetting } from "../../../shared/copies.ts";
 import { type Genesis } from "../../../shared/genesis.ts";
 import {
   type BucketId,
@@ -13,12 +14,13 @@ import { type Slice } from "../../../shared/slices.ts";
 import { createIndex } from "../../../node/index/create-index.ts";
 import { type IndexFaults } from "../../../node/index/faults.ts";
 import {
-  type Chain,
   type Index,
   type RegisterAddress,
+  type RepairStep,
   registerKey,
 } from "../../../node/index/types.ts";
 import { Peers } from "../../../node/peers.ts";
+import { TransportError } from "../../../node/ports.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { MemoryNetwork, type Policy } from "../../../node/runtime/memory-network.ts";
@@ -44,8 +46,11 @@ export class IndexCluster {
   readonly genesis: Genesis;
   readonly nodes: IndexNode[] = [];
   /** Chains that the checker handed out for cleaning. */
-  readonly garbage: { at: RegisterAddress; chain: Chain }[] = [];
+  readonly garbage: RegisterAddress[] = [];
+  repair: (step: RepairStep) => Promise<boolean> = async () => true;
   readonly #states = new Map<NodeId, MemberState>();
+  /** What each node has heard of the number of copies; nobody tells the others. */
+  readonly settings = new Map<NodeId, CopiesSetting>();
   readonly #faults: IndexFaults | undefined;
   #requests = 0;
 
@@ -155,9 +160,23 @@ export class IndexCluster {
       desired: () => [],
       ring: () => ({ successors: [], predecessor: undefined }),
       arcShare: () => 0,
+      aliveForMs: () => 0,
+      deadForMs: () => 0,
+      leave: async () => undefined,
       onChange: () => () => undefined,
+      onRevived: () => () => undefined,
       announce: () => undefined,
       observed: () => undefined,
+      copies: () => this.settings.get(id) ?? { version: 0, copies: this.genesis.copies },
+      learnCopies: (setting) => void this.settings.set(id, setting),
+      // Nobody serves the call here: to be refused is a sign of life as well.
+      reaches: (of, timeoutMs) =>
+        peers
+          .call({ address: member(of).peerAddress, id: of }, "route.ping", {} as never, timeoutMs)
+          .then(
+            () => true,
+            (error: unknown) => !(error instanceof TransportError),
+          ),
       start: async () => undefined,
       stop: async () => undefined,
     };
@@ -184,7 +203,8 @@ export class IndexCluster {
       peers,
       route,
       faults: this.#faults,
-      freeGarbage: async (at, chain) => void this.garbage.push({ at, chain }),
+      freeGarbage: async (at) => void this.garbage.push(at),
+      repairBlock: (step) => this.repair(step),
     });
     this.#transports.set(peerAddress, peers);
     return index;

@@ -1,15 +1,21 @@
-// Parts, buckets and gates as pure functions, and what a register's state remembers of requests.
+// Parts, buckets, gates and the number of copies as pure functions, and what a register's state remembers of requests.
 import { describe, expect, test } from "vitest";
-import { applyToBucket, applyToGate, applyToPart } from "../../../node/index/plain-registers.ts";
+import {
+  applyToBucket,
+  applyToCopies,
+  applyToGate,
+  applyToPart,
+} from "../../../node/index/plain-registers.ts";
 import {
   NO_STATE,
+  answersOf,
   applyOperation,
   decodeState,
   encodeState,
   hasInlineBody,
   isTombstone,
   valueOf,
-  withAnswer,
+  withAnswers,
 } from "../../../node/index/register-state.ts";
 import { EMPTY_CHAIN } from "../../../node/index/types.ts";
 import { keptAnswers } from "../../../node/index/touched.ts";
@@ -39,7 +45,7 @@ describe("parts", () => {
     expect(part).toMatchObject({ etag: "e", lastModifiedMs: 1_000 });
     const grow = { type: "addPointer", block, node: node("2") } as const;
     const grown = applyToPart(part, grow, context);
-    expect(grown).toMatchObject({ changed: true, result: { added: true } });
+    expect(grown).toMatchObject({ changed: true, result: { changed: true } });
     expect(applyToPart(grown.value, grow, context).changed).toBe(false);
     expect(applyToPart(undefined, grow, context).changed).toBe(false);
     const deleted = applyToPart(part, { type: "deletePart" }, context);
@@ -108,6 +114,54 @@ describe("gates", () => {
   });
 });
 
+describe("the number of copies", () => {
+  const set = (copies: 1 | 3 | 5, above = 0) => ({ type: "setCopies", copies, above }) as const;
+
+  test("each change is the next version, and the same number again is none", () => {
+    const first = applyToCopies(undefined, set(5));
+    expect(first).toMatchObject({ changed: true, value: { setting: { version: 1, copies: 5 } } });
+    expect(first.result).toEqual({ type: "copies", setting: { version: 1, copies: 5 } });
+    const again = applyToCopies(first.value, set(5));
+    expect(again).toMatchObject({ changed: false, result: first.result });
+    expect(applyToCopies(first.value, set(3)).result).toEqual({
+      type: "copies",
+      setting: { version: 2, copies: 3 },
+    });
+  });
+
+  test("a register that is behind what nodes have heard goes beyond it", () => {
+    const { value } = applyToCopies(undefined, set(5));
+    expect(applyToCopies(value, set(3, 7)).value?.setting).toEqual({ version: 8, copies: 3 });
+    expect(applyToCopies(value, set(5, 7))).toMatchObject({
+      changed: true,
+      value: { setting: { version: 8, copies: 5 } },
+    });
+    expect(applyToCopies(undefined, set(3, 2)).value?.setting).toEqual({ version: 3, copies: 3 });
+  });
+
+  test("is an operation on its own register, told apart by its number under one request id", () => {
+    const key = registerKey("copies", BUCKET, "");
+    expect(applyOperation(key, undefined, set(5), context).result.type).toBe("copies");
+    expect(() =>
+      applyOperation(registerKey("gate", BUCKET, ""), undefined, set(5), context),
+    ).toThrow(code("InvalidRequest"));
+    const step = applyOperation(key, undefined, set(5), context);
+    const answered = withAnswers([], answersOf(set(5), requestId(1), step.result));
+    const state = { value: step.value, answered };
+    const judged = (copies: 3 | 5) =>
+      judge(
+        key,
+        state,
+        { operation: set(copies), requestId: requestId(1), body: undefined, again: false },
+        undefined,
+        true,
+        context,
+      );
+    expect(judged(5)).toMatchObject({ outcome: step.result });
+    expect(judged(3)).not.toMatchObject({ outcome: step.result });
+  });
+});
+
 describe("register state", () => {
   const object = registerKey("object", BUCKET, "a");
 
@@ -164,7 +218,9 @@ describe("register state", () => {
       operationDeadlineMs + 1_000 + 10,
     );
     expect(many.answers).toHaveLength(dedupMax - 10);
-    expect(() => withAnswer(answers(dedupMax), answers(1)[0]!)).toThrow(code("SlowDown"));
+    expect(() =>
+      withAnswers(answers(dedupMax), [["f".repeat(32) as never, "", { type: "done" }]]),
+    ).toThrow(code("SlowDown"));
   });
 
   test("judge answers a request as before, a gate that closed since changes nothing", () => {

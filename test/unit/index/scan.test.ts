@@ -8,13 +8,14 @@ import { type ScanReply } from "../../../node/index/replica-replies.ts";
 import { scan } from "../../../node/index/scan.ts";
 import { type ScanPage, nameOf, registerKey } from "../../../node/index/types.ts";
 import { type VoterId, parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
-import { scanLeaderReadsMax } from "../../../shared/limits.ts";
+import { callTimeoutMs, prepareTimeoutMs, scanLeaderReadsMax } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { compareUtf8 } from "../../../shared/utf8.ts";
 import { NO_VERSION, type Version, makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { TransportError } from "../../../node/ports.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 import { BUCKET } from "./index-cluster.ts";
+import { fixedView } from "./fixed-view.ts";
 
 const SLICE = 1 as Slice;
 const voters = ["1", "2", "3"].map((digit) =>
@@ -47,11 +48,14 @@ class Bench {
   readonly clock = new VirtualClock();
   readonly replicas: Registers[] = [new Map(), new Map(), new Map()];
   readonly asked: { member: number; range: ScanRange }[] = [];
+  isOver = false;
   leaderReads = 0;
   leaderReadsAtOnce = 0;
   leaderReadsMost = 0;
   /** Members that do not answer, by number of the call. */
   silent: (member: number, call: number) => boolean = () => false;
+  /** How long members take, by number; a call that takes `prepareTimeoutMs` has no answer then. */
+  tookMs: (member: number) => number = () => 0;
   /** Rows of a reply at most, as its bytes would bound it. */
   rowsMax: (member: number) => number = () => Number.POSITIVE_INFINITY;
 
@@ -77,10 +81,11 @@ class Bench {
         clock: this.clock,
         replyTimes: new ReplyTimes(),
         route: { find: () => undefined },
-        viewOf: () => view,
+        views: fixedView(view),
         readByLeader: (_, name) => this.#readByLeader(name),
       },
       [{ ...request, to: `${key}\u{10ffff}` as typeof key }],
+      () => this.isOver,
     );
     return this.clock.settle(work, { deadlineMs: this.clock.now + 60_000 });
   }
@@ -104,7 +109,10 @@ class Bench {
     const member = voters.indexOf(voter);
     const call = this.asked.length;
     for (const range of ranges) this.asked.push({ member, range });
-    if (this.silent(member, call)) throw new TransportError("timeout", "silent");
+    const tookMs = this.tookMs(member);
+    if (tookMs > 0) await this.clock.sleep(Math.min(tookMs, prepareTimeoutMs));
+    if (this.silent(member, call) || tookMs >= prepareTimeoutMs)
+      throw new TransportError("timeout", "silent");
     return ranges.map((range) => this.#reply(member, range));
   }
 
@@ -199,6 +207,38 @@ describe("scan", () => {
       [1, "version"],
       [2, "value"],
     ]);
+  });
+
+  test("asks the third member beside one that gave no answer in 300 ms", async () => {
+    for (const mute of [0, 1]) {
+      const bench = new Bench();
+      for (const [i, name] of named(20).entries()) bench.write(name, i + 1, "e", ALL);
+      bench.tookMs = (member) => (member === mute ? prepareTimeoutMs : 2);
+      expect(await bench.list(100)).toHaveLength(20);
+      expect(bench.clock.now).toBe(callTimeoutMs + 2);
+      expect(bench.asked.map(({ member, range }) => [member, range.want])).toEqual([
+        [0, "value"],
+        [1, "version"],
+        [2, mute === 0 ? "value" : "version"],
+      ]);
+      expect(bench.leaderReads).toBe(0);
+    }
+  });
+
+  test("takes the answer of a slow member that comes before that of the other one", async () => {
+    const bench = new Bench();
+    bench.write("k", 1, "e", ALL);
+    bench.tookMs = (member) => [1, 320, 400][member]!;
+    expect(await bench.list(100)).toEqual([["k", "e"]]);
+    expect(bench.clock.now).toBe(320);
+  });
+
+  test("ends when nobody waits any more", async () => {
+    const bench = new Bench();
+    bench.silent = () => true;
+    void bench.clock.after(500, () => (bench.isOver = true));
+    await expect(bench.pages(10)).rejects.toMatchObject({ code: "Unavailable" });
+    expect(bench.clock.now).toBeLessThan(700);
   });
 
   test("asks again, and only those that were silent, until a majority answers", async () => {

@@ -7,7 +7,7 @@ import { type SliceLeader } from "../../../node/index/slice-leader.ts";
 import { NO_STATE } from "../../../node/index/register-state.ts";
 import { registerKey } from "../../../node/index/types.ts";
 import { dedupMax, quorumTimeoutMs } from "../../../shared/limits.ts";
-import { type UploadId } from "../../../shared/ids.ts";
+import { type BlockId, type UploadId } from "../../../shared/ids.ts";
 import { NO_VERSION, ballotOf, makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { BUCKET } from "./index-cluster.ts";
 import { LeaderBench, SLICE } from "./leader-bench.ts";
@@ -286,6 +286,42 @@ describe("leases", () => {
     }
     await bench.clock.runFor(60_000);
     await bench.do(leader, "a", bench.put("e"));
+  });
+
+  test("a renewal that comes before the end of the lease was written keeps the lock", async () => {
+    const leader = await bench.elect(0, 1);
+    const held = await fence(leader, "a");
+    await bench.clock.runFor(9_990);
+    // Something slow is in line before the renewal, and the lease runs out meanwhile.
+    let arrive = (): void => {};
+    const slow = new Promise<void>((resolve) => (arrive = resolve));
+    bench.fate = (call) => (call === "accept" ? slow : true);
+    const block = "d".repeat(32) as BlockId;
+    const before = bench.begin(leader, "a", { type: "disown", block });
+    const renewed = bench.begin(leader, "a", { type: "renew", fence: held });
+    await bench.clock.runFor(1_000);
+    arrive();
+    await bench.run(before);
+    expect(await bench.run(renewed)).toMatchObject({ type: "granted", fence: held });
+    await bench.clock.runFor(8_000);
+    await expect(bench.do(leader, "a", bench.put("e"))).rejects.toMatchObject({ code: "Locked" });
+    await bench.clock.runFor(3_000);
+    await bench.do(leader, "a", bench.put("e"));
+  });
+
+  test("an ACQUIRE that comes after its CANCEL takes no lock, under the next leader neither", async () => {
+    const leader = await bench.elect(0, 1);
+    const given = bench.requestId();
+    await bench.do(leader, "a", { type: "cancel", requestId: given });
+    const late = { code: "FenceTooOld" };
+    await expect(bench.do(leader, "a", acquire, given)).rejects.toMatchObject(late);
+    const next = await bench.elect(1, 2);
+    await expect(bench.do(next, "a", acquire, given)).rejects.toMatchObject(late);
+    const granted = bench.requestId();
+    await bench.do(next, "a", acquire, granted);
+    await bench.do(next, "a", { type: "cancel", requestId: granted });
+    await expect(bench.do(next, "a", acquire, granted)).rejects.toMatchObject(late);
+    await bench.do(next, "a", bench.put("e"));
   });
 
   test("the next leader gives the full lease again when it first sees the lock", async () => {

@@ -45,9 +45,9 @@ class Bench {
     const theirDigests = new SliceDigests(this.theirs, nodeDigest);
     const answers: Record<string, (request: never) => unknown> = {
       "index.digests": async ({ slices }: { slices: Slice[] }) => {
-        const found: string[] = [];
-        for (const slice of slices) found.push(await theirDigests.of(slice));
-        return found;
+        const digests: string[] = [];
+        for (const slice of slices) digests.push(await theirDigests.of(slice));
+        return { digests, views: [] };
       },
       "index.versions": ({ slice, after }: { slice: Slice; after: string }) =>
         this.theirs.versions(slice, after),
@@ -73,6 +73,7 @@ class Bench {
       clock: this.clock,
       log: silentLog,
       slices: 64,
+      views: { learn: () => false },
       readByLeader: (slice, name) => this.#readByLeader(slice, name),
     });
   }

@@ -154,7 +154,7 @@ describe("copy", () => {
     expect(entry.body.kind === "blocks" && entry.body.blocks.map(({ size }) => size)).toEqual(
       parts.map(({ length }) => length),
     );
-    expect(await load(made, "b")).toEqual(concat(parts));
+    expect(Buffer.compare(await load(made, "b"), concat(parts))).toBe(0);
   });
 
   it("reads and writes the bytes when a block cannot be linked, and gives up what was linked", async () => {
@@ -169,7 +169,7 @@ describe("copy", () => {
     const result = await service.copy(copyRequest("a", "b"));
     const whole = concat(parts);
     expect(result.etag).toBe(md5(whole));
-    expect(await load(made, "b")).toEqual(whole);
+    expect(Buffer.compare(await load(made, "b"), whole)).toBe(0);
     await service.settled();
     expect(data.linked).toHaveLength(1);
     expect(data.discarded).toHaveLength(1);
@@ -296,7 +296,8 @@ describe("copyPart", () => {
     expect(second.etag).toBe(md5(whole.subarray(10, 20_011)));
     expect(made.data.linked).toHaveLength(1);
     await complete(made, id, [first.etag, second.etag]);
-    expect(await load(made, "t")).toEqual(concat([whole, whole.subarray(10, 20_011)]));
+    const expected = concat([whole, whole.subarray(10, 20_011)]);
+    expect(Buffer.compare(await load(made, "t"), expected)).toBe(0);
   });
 
   it("reads the bytes when the source has no plain MD5, or not the checksum that the upload wants", async () => {

@@ -156,6 +156,21 @@ export class FakeData implements Data {
     });
   }
 
+  /** Where the next copy goes. */
+  nextPlace: NodeId | undefined;
+  readonly placed: { having: readonly NodeId[]; exclude: readonly NodeId[] }[] = [];
+  readonly released: { node: NodeId; block: BlockId }[] = [];
+
+  place(having: readonly NodeId[], exclude: ReadonlySet<NodeId>): NodeId | undefined {
+    this.placed.push({ having, exclude: [...exclude] });
+    return this.nextPlace;
+  }
+
+  async release(node: NodeId, block: BlockId): Promise<boolean> {
+    this.released.push({ node, block });
+    return this.deletable.includes(node);
+  }
+
   async usage() {
     return { freeBytes: 0, totalBytes: 0, usedBytes: 0, blocks: this.blocks.size };
   }

@@ -1,5 +1,6 @@
 // An index in one map: the real operations, without replicas. Tests may fail or delay any call by its hooks.
 import { RingstowError } from "../../../shared/errors.ts";
+import { type BlockId, type NodeId } from "../../../shared/ids.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { compareUtf8 } from "../../../shared/utf8.ts";
 import {
@@ -49,6 +50,14 @@ export class FakeIndex implements Index {
     this.#clock = clock;
   }
 
+  recover(): number {
+    throw new Error("unused");
+  }
+
+  setCopies(): never {
+    throw new Error("unused");
+  }
+
   async execute(
     at: RegisterAddress,
     operation: RegisterOperation,
@@ -85,7 +94,14 @@ export class FakeIndex implements Index {
     return { epoch: 1, members: [], leader: undefined };
   }
   async counts() {
-    return { chains: 0, slicesHeld: 0, slicesLed: 0, underReplicated: 0 };
+    const pauses = { count: 0, medianMs: 0, p99Ms: 0, longestMs: 0 };
+    const views = { changing: 0, toResize: 0, pauses };
+    const blocks = { underReplicated: 0, overReplicated: 0, repairing: 0 };
+    return { chains: 0, slicesHeld: 0, slicesLed: 0, ...blocks, views };
+  }
+  readonly reported: { at: RegisterAddress; block: BlockId; bad: NodeId | undefined }[] = [];
+  async report(at: RegisterAddress, block: BlockId, bad?: NodeId): Promise<void> {
+    this.reported.push({ at, block, bad });
   }
   async digests() {
     return new Map<number, string>();

@@ -2,8 +2,11 @@ import { describe, expect, it } from "vitest";
 import { RingstowError } from "../../../shared/errors.ts";
 import { blockBytesMax, prefetchAheadBytes } from "../../../shared/limits.ts";
 import { type ByteStream, type GetResult } from "../../../shared/object-service.ts";
+import { type BucketId } from "../../../shared/ids.ts";
 import { type BlockRef } from "../../../shared/records.ts";
+import { registerKey } from "../../../node/index/types.ts";
 import { sendBody } from "../../../node/object/send-body.ts";
+import { type Slice } from "../../../shared/slices.ts";
 import { type Segment } from "../../../node/object/segments.ts";
 import { FakeData, concat } from "./fake-data.ts";
 import {
@@ -117,6 +120,7 @@ describe("get", () => {
 
 describe("sendBody", () => {
   const log = { info: () => {}, warn: () => {}, error: () => {} };
+  const OWNER = { slice: 1 as Slice, key: registerKey("object", "1".repeat(32) as BucketId, "k") };
   const block: BlockRef = { id: "0".repeat(32) as BlockRef["id"], size: 10, replicas: [] };
   async function* segments(...items: Segment[]): AsyncGenerator<Segment, void, void> {
     yield* items;
@@ -131,7 +135,7 @@ describe("sendBody", () => {
   it.each([9, 11])("throws when a block of 10 bytes gives %i", async (bytes) => {
     const sending = sendBody(
       { data: lying(bytes), log },
-      segments({ kind: "block", block, from: 0, to: 10 }),
+      segments({ kind: "block", block, from: 0, to: 10, owner: OWNER }),
       10,
     );
     await expect(read(sending)).rejects.toMatchObject({ code: "Corrupt" });
@@ -140,7 +144,7 @@ describe("sendBody", () => {
   it("sends none of a block that is too long", async () => {
     const sending = sendBody(
       { data: lying(11), log },
-      segments({ kind: "block", block, from: 0, to: 10 }),
+      segments({ kind: "block", block, from: 0, to: 10, owner: OWNER }),
       10,
     );
     await expect(sending.next()).rejects.toMatchObject({ code: "Corrupt" });

@@ -18,8 +18,12 @@ describe("desiredNodes", () => {
     member(40, "b"),
     member(50, "c"),
   ];
+  const walkFrom = (point: number) => {
+    const at = live.findIndex((each) => each.id >= id(point));
+    return at < 0 ? live : [...live.slice(at), ...live.slice(0, at)];
+  };
   const tops = (point: number, count: number) =>
-    desiredNodes(live, id(point), count).map((each) => Number.parseInt(each.id.slice(0, 2), 16));
+    desiredNodes(walkFrom(point), count, 3).map((each) => Number.parseInt(each.id.slice(0, 2), 16));
 
   test("takes the first nodes at or after the point in distinct zones", () => {
     expect(tops(10, 3)).toEqual([10, 30, 50]);
@@ -34,7 +38,18 @@ describe("desiredNodes", () => {
   test("fills up from zones taken already when zones are too few", () => {
     expect(tops(10, 4)).toEqual([10, 30, 50, 20]);
     expect(tops(10, 9)).toEqual([10, 30, 50, 20, 40]);
-    expect(desiredNodes([], id(1), 3)).toEqual([]);
+    expect(desiredNodes([], 3, 0)).toEqual([]);
+  });
+
+  test("reads no more of the walk than it needs, with few zones too", () => {
+    let read = 0;
+    const walk = function* () {
+      for (let number = 0; number < 10_000; number++, read++)
+        yield member(number % 200, number < 9_000 ? "a" : "b");
+    };
+    expect(desiredNodes(walk(), 3, 1)).toHaveLength(3);
+    expect(read).toBeLessThan(5);
+    expect(desiredNodes(walk(), 2, 2).map((each) => each.zone)).toEqual(["a", "b"]);
   });
 });
 

@@ -34,17 +34,18 @@ const answer = (own: number, successors: number[], predecessor?: number): Neighb
 });
 
 describe("initRing", () => {
-  const sorted = [10, 20, 30, 40].map((each) => at(each).id);
-
   test("gives every member the right neighbours, around zero too", () => {
-    const state = initRing(at(30), sorted, 3);
+    const after = [40, 10, 20].map((each) => at(each).id);
+    const state = initRing(at(30), after, at(20).id, 3);
     expect(ids(state.successors)).toEqual([40, 10, 20]);
     expect(ids([state.predecessor!])).toEqual([20]);
     expect(localFaults(state, 3)).toEqual([]);
   });
 
   test("refuses fewer than r + 1 members (Zave section 4.4)", () => {
-    expect(() => initRing(at(30), sorted, 4)).toThrow("5 members");
+    const after = [40, 10, 20].map((each) => at(each).id);
+    expect(() => initRing(at(30), after, at(20).id, 4)).toThrow("5 members");
+    expect(() => initRing(at(30), [...after, at(30).id], at(20).id, 4)).toThrow("5 members");
   });
 });
 

@@ -37,7 +37,10 @@ export class RingWalk {
     const members = R + 1 + this.#below(3);
     while (ids.size < members) ids.add(idAt(this.#below(POSITIONS)));
     const sorted = [...ids].toSorted();
-    for (const id of sorted) this.states.set(id, initRing({ id, life: 1 }, sorted, R));
+    for (const [own, id] of sorted.entries()) {
+      const after = [...sorted.slice(own + 1), ...sorted.slice(0, own)];
+      this.states.set(id, initRing({ id, life: 1 }, after.slice(0, R), after.at(-1)!, R));
+    }
   }
 
   /** One atomic step; what it was. */

@@ -6,7 +6,7 @@ import { type Log } from "../../../node/ports.ts";
 import { Peers } from "../../../node/peers.ts";
 import { createRoute, type RouteModule } from "../../../node/route/route.ts";
 import { MemoryDisk } from "../../../node/runtime/memory-store.ts";
-import { MemoryNetwork } from "../../../node/runtime/memory-network.ts";
+import { type MessageKind, MemoryNetwork } from "../../../node/runtime/memory-network.ts";
 import { openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { checkRing, isIdeal } from "../../sim/ring-invariants.ts";
 import { SeededChance } from "../../sim/seeded-chance.ts";
@@ -22,6 +22,15 @@ export interface TestNode {
   peers: Peers;
   clock: ClockView;
   running: boolean;
+}
+
+export interface TestMessage {
+  /** Names of the nodes. */
+  readonly from: string;
+  readonly to: string;
+  readonly kind: MessageKind;
+  /** Of the call. */
+  readonly name: string;
 }
 
 export interface LoggedEvent {
@@ -43,12 +52,16 @@ export class RouteCluster {
   readonly cut = new Set<string>();
   /** Share of messages that are lost. */
   loss = 0;
+  /** Sees every message as it is sent; may give the delays of its copies. */
+  onMessage: (message: TestMessage) => readonly number[] | undefined = () => undefined;
 
   constructor(size: number, options: { seed?: number; routing?: "table" | "fingers" } = {}) {
     this.#chance = new SeededChance(options.seed ?? 1);
     this.#routing = options.routing ?? "table";
     const delays = this.#chance.fork("network");
-    this.network = new MemoryNetwork(this.clock, (from, to) => {
+    this.network = new MemoryNetwork(this.clock, (from, to, kind, name) => {
+      const directed = this.onMessage({ from, to, kind, name });
+      if (directed) return directed;
       if (this.cut.has(`${from}>${to}`) || delays.fraction() < this.loss) return [];
       return [0.5 + delays.fraction()];
     });
@@ -92,15 +105,14 @@ export class RouteCluster {
     return node;
   }
 
+  /** Starts a node; time does not pass by itself. */
+  begin(node: TestNode): Promise<void> {
+    node.running = true;
+    return node.route.start();
+  }
+
   async start(...nodes: TestNode[]): Promise<void> {
-    await this.clock.settle(
-      Promise.all(
-        nodes.map((node) => {
-          node.running = true;
-          return node.route.start();
-        }),
-      ),
-    );
+    await this.clock.settle(Promise.all(nodes.map((node) => this.begin(node))));
   }
 
   /** Power off. */
@@ -111,9 +123,14 @@ export class RouteCluster {
     this.network.crash(node.name);
   }
 
+  /** The same data folder in its next incarnation; it does not run yet. */
+  renew(node: TestNode): void {
+    this.#build(node, []);
+  }
+
   /** The same data folder again, in its next incarnation. */
   async restart(node: TestNode): Promise<void> {
-    this.#build(node, []);
+    this.renew(node);
     await this.start(node);
   }
 

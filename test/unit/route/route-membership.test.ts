@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type FolderId } from "../../../shared/ids.ts";
+import { type FolderId, type NodeId } from "../../../shared/ids.ts";
 import { requestGrant } from "../../../node/route/grants.ts";
+import { isIdeal } from "../../sim/ring-invariants.ts";
 import { RouteCluster } from "./route-cluster.ts";
 
 async function started(size: number, seed = 1): Promise<RouteCluster> {
@@ -248,6 +249,235 @@ describe("createRoute", () => {
     cluster.crash(lost);
     await cluster.until(() => cluster.stateOf(lost, cluster.node(0)) === "dead", 10_000);
     expect(seen).toHaveLength(3);
+  });
+
+  test("another number of copies reaches everybody in seconds, and stays where it is known", async () => {
+    const cluster = await started(9);
+    const settings = () => new Set(cluster.running.map(({ route }) => route.copies().version));
+    cluster.node(4).route.learnCopies({ version: 1, copies: 5 });
+    const spreadMs = await cluster.until(() => settings().size === 1, 20_000);
+    expect(spreadMs).toBeLessThan(6_000);
+    expect(cluster.node(0).route.copies()).toEqual({ version: 1, copies: 5 });
+    for (const node of cluster.nodes) cluster.crash(node);
+    const alone = cluster.node(7);
+    await cluster.restart(alone);
+    expect(alone.route.copies()).toEqual({ version: 1, copies: 5 });
+  });
+
+  test("two changes in a row end the same everywhere, also where only the first was heard", async () => {
+    const cluster = await started(5);
+    const [cut, ...others] = cluster.nodes;
+    cluster.node(1).route.learnCopies({ version: 1, copies: 5 });
+    await cluster.until(() => cut!.route.copies().version === 1, 20_000);
+    cluster.partition([cut!], others);
+    cluster.node(2).route.learnCopies({ version: 2, copies: 1 });
+    await cluster.clock.runFor(60_000);
+    expect(cut!.route.copies().version).toBe(1);
+    cluster.heal();
+    await cluster.until(() => cut!.route.copies().version === 2, 90_000);
+    for (const { route } of cluster.nodes)
+      expect(route.copies()).toEqual({ version: 2, copies: 1 });
+  });
+
+  test("a node that was down, an older folder and a newcomer learn the number of copies at once", async () => {
+    const cluster = await started(5);
+    const [down, restored] = cluster.nodes;
+    cluster.node(3).route.learnCopies({ version: 1, copies: 5 });
+    await cluster.until(() => restored!.route.copies().version === 1, 20_000);
+    await cluster.clock.runFor(100);
+    const backup = restored!.disk.rows({ from: "", to: "\u{10ffff}", limit: Infinity });
+    cluster.crash(down!);
+    cluster.node(3).route.learnCopies({ version: 2, copies: 3 });
+    await cluster.until(() => restored!.route.copies().version === 2, 20_000);
+    // Nobody carries it on pings any more.
+    await cluster.clock.runFor(60_000);
+    cluster.crash(restored!);
+    restored!.disk.apply(backup);
+    for (const node of [down!, restored!]) {
+      await cluster.restart(node);
+      const learnedMs = await cluster.until(() => node.route.copies().version === 2, 5_000);
+      expect(learnedMs, node.name).toBeLessThan(100);
+    }
+    const id = cluster.nodes[0]!.id.replace(/.$/u, "f") as NodeId;
+    const joiner = cluster.add("new", id, "f".repeat(16) as FolderId, ["n3"]);
+    await cluster.start(joiner);
+    expect(joiner.route.copies()).toEqual({ version: 2, copies: 3 });
+    expect(cluster.nodes.map(({ route }) => route.copies().version)).toEqual([2, 2, 2, 2, 2, 2]);
+  });
+
+  test("a node that leaves is left everywhere at once, is not probed, and its ring closes", async () => {
+    const cluster = await started(6);
+    const [leaver, ...others] = cluster.nodes;
+    await cluster.clock.settle(leaver!.route.leave());
+    const toldMs = await cluster.until(
+      () => others.every((each) => cluster.stateOf(leaver!, each) === "left"),
+      3_000,
+    );
+    expect(toldMs).toBeLessThan(100);
+    expect(leaver!.route.self.state).toBe("left");
+    for (const node of cluster.nodes) expect(node.route.live()).toHaveLength(5);
+    await cluster.until(
+      () => cluster.states().length === 5 && isIdeal(cluster.states(), cluster.r),
+      3_000,
+    );
+    expect(leaver!.route.ringState()).toBeUndefined();
+    // It still answers and asks: a lookup goes on to a member.
+    const found = await cluster.clock.settle(leaver!.route.lookup(leaver!.id));
+    expect(found.owner.id).toBe(cluster.node(1).id);
+    await cluster.clock.settle(leaver!.route.leave());
+    await cluster.clock.settle(leaver!.route.stop());
+    cluster.crash(leaver!);
+    await cluster.clock.runFor(30_000);
+    for (const each of others) expect(cluster.stateOf(leaver!, each)).toBe("left");
+    expect(cluster.events.filter((each) => /dead|suspected/u.test(each.event))).toEqual([]);
+    // A new start is a new incarnation, and brings it back.
+    await cluster.restart(leaver!);
+    await cluster.until(() => cluster.tablesAgree(6) && cluster.ringIsIdeal(), 10_000);
+    expect(cluster.faults()).toEqual([]);
+  });
+
+  test("by fingers, too, a node that left is responsible for nothing", async () => {
+    const cluster = new RouteCluster(5, { routing: "fingers" });
+    await cluster.start(...cluster.nodes);
+    await cluster.until(() => cluster.ringIsIdeal(), 5_000);
+    const leaver = cluster.node(2);
+    await cluster.clock.settle(leaver.route.leave());
+    const found = await cluster.clock.settle(leaver.route.lookup(leaver.id));
+    expect(found.owner.id).toBe(cluster.node(3).id);
+  });
+
+  test("leave() fails with Unavailable when no member hears it, and can be repeated", async () => {
+    const cluster = await started(3);
+    const [leaver, ...others] = cluster.nodes;
+    cluster.partition([leaver!], others);
+    await expect(cluster.clock.settle(leaver!.route.leave())).rejects.toMatchObject({
+      code: "Unavailable",
+    });
+    cluster.heal();
+    await cluster.clock.settle(leaver!.route.leave());
+    await cluster.until(
+      () => others.every((each) => cluster.stateOf(leaver!, each) === "left"),
+      5_000,
+    );
+  });
+
+  test("the last member may leave", async () => {
+    const cluster = await started(1);
+    await cluster.clock.settle(cluster.node(0).route.leave());
+    expect(cluster.node(0).route.live()).toEqual([]);
+  });
+
+  test("aliveForMs and deadForMs count from the last coming or going, whatever wall clocks say", async () => {
+    const cluster = await started(5);
+    const [lost, observer] = [cluster.node(4), cluster.node(0)];
+    await cluster.clock.runFor(10_000);
+    const aliveMs = observer.route.aliveForMs(lost.id);
+    expect(aliveMs).toBeGreaterThan(10_000);
+    expect(observer.route.deadForMs(lost.id)).toBe(0);
+    observer.clock.wallOffsetMs = 3_600_000;
+    expect(observer.route.aliveForMs(lost.id)).toBe(aliveMs);
+    cluster.crash(lost);
+    await cluster.until(() => cluster.stateOf(lost, observer) === "dead", 10_000);
+    expect(observer.route.aliveForMs(lost.id)).toBe(0);
+    await cluster.clock.runFor(5_000);
+    expect(observer.route.deadForMs(lost.id)).toBeCloseTo(5_000, 3);
+    await cluster.restart(lost);
+    await cluster.until(() => cluster.stateOf(lost, observer) === "alive", 5_000);
+    await cluster.clock.runFor(2_000);
+    expect(observer.route.deadForMs(lost.id)).toBe(0);
+    expect(observer.route.aliveForMs(lost.id)).toBeCloseTo(2_000, -2);
+    expect(observer.route.aliveForMs("e".repeat(32) as never)).toBe(0);
+    expect(observer.route.deadForMs("e".repeat(32) as never)).toBe(0);
+  });
+
+  test("a suspicion that is refuted is no break of aliveForMs", async () => {
+    const cluster = await started(5);
+    const [suspect, observer] = [cluster.node(1), cluster.node(0)];
+    await cluster.clock.runFor(5_000);
+    cluster.partition([suspect], cluster.nodes);
+    await cluster.until(() => cluster.stateOf(suspect, observer) === "suspect", 10_000);
+    cluster.heal();
+    await cluster.until(() => suspect.route.self.incarnation > 1, 5_000);
+    await cluster.until(() => cluster.stateOf(suspect, observer) === "alive", 5_000);
+    expect(observer.route.aliveForMs(suspect.id)).toBeGreaterThan(5_000);
+  });
+
+  test("a suspect that one node alone cannot reach has longer to refute than one that nobody reaches", async () => {
+    const deathOf = async (alone: boolean): Promise<number> => {
+      const cluster = await started(8, 3);
+      const [lost, ...others] = cluster.nodes;
+      cluster.partition([lost!], others);
+      // Who hears of a suspicion and is cut off from the others gets no confirmation of it.
+      await cluster.until(
+        () => others.some((each) => cluster.stateOf(lost!, each) === "suspect"),
+        9_000,
+      );
+      const first = others.find((each) => cluster.stateOf(lost!, each) === "suspect")!;
+      if (alone) cluster.partition([first], others);
+      return cluster.until(() => cluster.stateOf(lost!, first) === "dead", 20_000);
+    };
+    const aloneMs = await deathOf(true);
+    const togetherMs = await deathOf(false);
+    expect(aloneMs).toBeGreaterThan(4_000);
+    expect(togetherMs).toBeLessThan(aloneMs - 1_000);
+  });
+
+  test("what a joiner hears first is no news: it does not spread it again", async () => {
+    const cluster = await started(20);
+    await cluster.clock.runFor(40_000);
+    const told: number[] = [];
+    const folder = "00000000000000aa" as FolderId;
+    const joiner = cluster.add("n20", "f".repeat(32) as never, folder, ["n0"]);
+    const call = joiner.peers.call.bind(joiner.peers);
+    joiner.peers.call = (peer, name, request, timeoutMs) => {
+      if (name === "route.ping") told.push((request as { rows?: unknown[] }).rows?.length ?? 0);
+      return call(peer, name, request, timeoutMs);
+    };
+    await cluster.start(joiner);
+    await cluster.until(() => cluster.tablesAgree(21), 5_000);
+    await cluster.clock.runFor(5_000);
+    expect(told.length).toBeGreaterThan(20);
+    // Only its own row.
+    expect(Math.max(...told)).toBe(1);
+  });
+
+  test("a large cluster probes its dead no more often than a small one", async () => {
+    const cluster = await started(40);
+    const lost = cluster.node(7);
+    cluster.crash(lost);
+    await cluster.until(() => cluster.tablesAgree(39), 30_000);
+    await cluster.clock.runFor(20_000);
+    let probes = 0;
+    cluster.onMessage = ({ to, kind, name }) => {
+      if (to === lost.name && kind === "request" && name === "route.ping") probes++;
+      return undefined;
+    };
+    await cluster.clock.runFor(60_000);
+    // Ten nodes once in five seconds are 120; each of 39 would make it 468.
+    expect(probes).toBeGreaterThan(60);
+    expect(probes).toBeLessThan(200);
+  });
+
+  test("forgets the dead after 72 hours, and nobody brings them back", async () => {
+    const cluster = await started(3);
+    const folder = "00000000000000aa" as FolderId;
+    const fourth = cluster.add("n3", "f".repeat(32) as never, folder, ["n0"]);
+    await cluster.start(fourth);
+    await cluster.until(() => cluster.tablesAgree(4), 5_000);
+    cluster.crash(fourth);
+    await cluster.until(() => cluster.tablesAgree(3), 10_000);
+    const observer = cluster.node(0);
+    for (const node of cluster.nodes) node.clock.wallOffsetMs = 71 * 3_600_000;
+    await cluster.clock.runFor(60_000);
+    expect(cluster.stateOf(fourth, observer)).toBe("dead");
+    // One after the other forgets; who has not yet does not tell those who have.
+    for (const node of cluster.running) {
+      node.clock.wallOffsetMs = 73 * 3_600_000;
+      await cluster.clock.runFor(60_000);
+      expect(cluster.stateOf(fourth, node)).toBeUndefined();
+    }
+    await cluster.clock.runFor(60_000);
+    for (const node of cluster.running) expect(cluster.stateOf(fourth, node)).toBeUndefined();
   });
 
   test("stop() ends everything: no timer fires afterwards", async () => {

@@ -4,12 +4,12 @@ import { RingstowError } from "../../../../shared/errors.ts";
 import { parseRequestId } from "../../../../shared/ids.ts";
 import { sealedFor } from "../../../../shared/key-service.ts";
 import {
-  keyFreshMs,
-  keyRefreshPauseMs,
-  keyStaleMs,
+  recordFreshMs,
+  recordRefreshPauseMs,
+  recordStaleMs,
   keyTouchMs,
   keyUnknownMs,
-  keyUnreachableMs,
+  recordUnreachableMs,
 } from "../../../../shared/limits.ts";
 import { type AccessKey } from "../../../../shared/records.ts";
 import { sealSecret } from "../../../../shared/sealed-secret.ts";
@@ -63,34 +63,34 @@ const secretOf = async (id = "known"): Promise<string | undefined> =>
 describe("KeyCache", () => {
   test("opens the sealed secret, and answers at once while it is fresh", async () => {
     expect(await secretOf()).toBe("s3cret");
-    nowMs += keyFreshMs - 1;
+    nowMs += recordFreshMs - 1;
     expect(cache.find("known")).not.toBeInstanceOf(Promise);
     expect(asked).toEqual(["known"]);
   });
 
   test("refreshes an older key behind the request, once a pause", async () => {
     await secretOf();
-    nowMs += keyFreshMs;
+    nowMs += recordFreshMs;
     keys.delete("known");
     expect(cache.find("known")).not.toBeInstanceOf(Promise);
     void cache.find("known");
     expect(asked).toHaveLength(2);
-    await Promise.resolve();
-    nowMs += keyRefreshPauseMs;
+    await new Promise(setImmediate);
+    nowMs += recordRefreshPauseMs;
     expect(await secretOf()).toBeUndefined();
   });
 
   test("a deleted key is refused at the latest when it is stale", async () => {
     await secretOf();
     keys.delete("known");
-    nowMs += keyStaleMs;
+    nowMs += recordStaleMs;
     expect(await secretOf()).toBeUndefined();
   });
 
   test("while no node answers a known key stays good for its time, then the call is refused", async () => {
     await secretOf();
     failure = new RingstowError("Unavailable");
-    nowMs += keyUnreachableMs - 1;
+    nowMs += recordUnreachableMs - 1;
     expect(await secretOf()).toBe("s3cret");
     nowMs += 1;
     await expect(secretOf()).rejects.toMatchObject({ code: "Unavailable" });

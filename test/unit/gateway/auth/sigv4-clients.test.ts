@@ -7,6 +7,7 @@ import {
   type Asked,
   type Sent,
   NOW,
+  asBytes,
   authenticator,
   key,
   received,
@@ -17,6 +18,11 @@ import {
   text,
   verify,
 } from "./signed-requests.ts";
+
+/** A changed parameter may not be readable any more, or be one that a check before the signature refuses. */
+const PRESIGNED_REFUSALS = expect.stringMatching(
+  /^(?:SignatureDoesNotMatch|AccessDenied|AuthorizationQueryParametersError|InvalidAccessKeyId|InvalidRequest|NotImplemented)$/u,
+) as string;
 
 describe("Authenticator with @smithy/signature-v4", () => {
   test("accepts whatever it signs", async () => {
@@ -79,11 +85,61 @@ describe("Authenticator with @smithy/signature-v4", () => {
         expect(await refusal(change(sent, "path", at))).toBe("SignatureDoesNotMatch");
         const added = { ...sent, headers: { ...sent.headers, "x-amz-meta-a": "1" } };
         expect(await refusal(added)).toBe("AccessDenied");
+        const hash = "x-amz-content-sha256";
+        const encoded = { ...sent.headers, [hash]: "STREAMING-UNSIGNED-PAYLOAD-TRAILER" };
+        expect(await refusal({ ...sent, headers: encoded })).toBe("AccessDenied");
+        const plain = { ...sent.headers, [hash]: "UNSIGNED-PAYLOAD" };
+        expect(await refusal({ ...sent, headers: plain })).toBe("accepted");
       }),
       { numRuns: 60 },
     );
   });
 });
+
+describe("Authenticator with presigned URLs of @smithy/signature-v4", () => {
+  test("refuses them with one byte changed anywhere", async () => {
+    const place = fc.constantFrom("method", "path", "query", "parameter", "header", "host");
+    await fc.assert(
+      fc.asyncProperty(request, place, fc.nat(), async (asked, where, at) => {
+        const sent = await presigned(asked);
+        expect(await refusal(sent)).toBe("accepted");
+        expect(await refusal(change(sent, where, at))).toEqual(PRESIGNED_REFUSALS);
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+/** What @smithy/signature-v4 presigns; its metadata headers are signed and go beside the URL. */
+async function presigned(asked: Asked): Promise<Sent> {
+  const path = `/bucket/${strictEncode(asked.key, true)}`;
+  const metadata = Object.fromEntries(
+    Object.entries(asked.metadata).map(([name, value]) => [`x-amz-meta-${name}`, value]),
+  );
+  const headers = { host: HOST, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", ...metadata };
+  const result = (await signerFor("alice").presign(
+    {
+      method: asked.method,
+      protocol: "https:",
+      hostname: HOST,
+      path,
+      query: asked.query,
+      headers,
+    },
+    {
+      signingDate: new Date(NOW),
+      expiresIn: 60,
+      unhoistableHeaders: new Set(Object.keys(metadata)),
+    },
+  )) as unknown as { query: Asked["query"] };
+  return {
+    method: asked.method,
+    target: `${path}?${searchOf(result.query)}`,
+    headers: Object.fromEntries(
+      Object.entries(metadata).map(([name, value]) => [name, asBytes(value)]),
+    ),
+  };
+}
 
 function change(sent: Sent, where: string, at: number): Sent {
   const { target } = sent;
@@ -103,6 +159,8 @@ function change(sent: Sent, where: string, at: number): Sent {
       if (name === undefined) return { ...sent, hosts: [`${HOST}x`] };
       return { ...sent, headers: { ...sent.headers, [name]: `${sent.headers[name]}x` } };
     }
+    case "parameter":
+      return { ...sent, target: path + changedParameter(search, at) };
     case "payload":
       return { ...sent, headers: { ...sent.headers, "x-amz-content-sha256": "b".repeat(64) } };
     case "signature":
@@ -123,6 +181,13 @@ function changedLetter(path: string, at: number): string {
   if (!found) return `${path}a`;
   const place = start + found.index;
   return path.slice(0, place) + (path[place] === "q" ? "r" : "q") + path.slice(place + 1);
+}
+
+/** A query with one character of one value changed. */
+function changedParameter(search: string, at: number): string {
+  const letters = [...search.matchAll(/(?<==[^&]*)(?<!%.?)[a-zA-Z0-9]/gu)];
+  const place = letters[at % letters.length]!.index;
+  return search.slice(0, place) + (search[place] === "7" ? "8" : "7") + search.slice(place + 1);
 }
 
 /** One digit of the signature, changed. */
@@ -191,6 +256,19 @@ describe("Authenticator with aws4fetch", () => {
         expect(auth.accessKeyId).toBe("alice");
       }),
       { numRuns: 100 },
+    );
+  });
+
+  test("refuses what it presigns with one byte changed", async () => {
+    const place = fc.constantFrom("method", "path", "query", "parameter", "host");
+    await fc.assert(
+      fc.asyncProperty(single, place, fc.nat(), async (asked, where, at) => {
+        const changed = change(await sign(asked, true), where, at);
+        const target = parseTarget(changed.target, "space");
+        const refused = authenticator.authenticate({ ...received(changed), target });
+        await expect(refused).rejects.toMatchObject({ code: PRESIGNED_REFUSALS });
+      }),
+      { numRuns: 150 },
     );
   });
 });

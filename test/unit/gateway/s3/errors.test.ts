@@ -35,6 +35,11 @@ test("toS3Error keeps messages, names details as S3 does of expected failures an
   expect(range).toMatchObject({ code: "InvalidRange", message: "Cannot read: too far" });
   expect(range.fields).toEqual({ ActualObjectSize: "9" });
   expect(toS3Error(new RingstowError("NoSuchKey")).message).toBe(S3_ERRORS.NoSuchKey.message);
+  const checksum = new RingstowError("ChecksumMismatch", undefined, { algorithm: "crc32c" });
+  expect(toS3Error(checksum)).toMatchObject({
+    code: "BadDigest",
+    message: "The CRC32C you specified did not match the calculated checksum",
+  });
   for (const fault of [new Error("secret"), "secret", new RingstowError("Corrupt", "secret")]) {
     expect(toS3Error(fault)).toMatchObject({ code: "InternalError" });
     expect(toS3Error(fault).message).not.toContain("secret");

@@ -150,7 +150,10 @@ describe("planBody", () => {
   test("takes the decoded length of aws-chunked bodies, known by the payload kind", () => {
     const lengths = { "content-length": "100", "x-amz-decoded-content-length": "66" };
     expect(plan(lengths, streaming)).toMatchObject({ length: 66, encoding: "aws-chunked" });
-    expect(plan(lengths, unsigned)).toMatchObject({ length: 100, encoding: "plain" });
+    expect(plan({ "content-length": "100" }, unsigned)).toMatchObject({
+      length: 100,
+      encoding: "plain",
+    });
     expect(plan({ "transfer-encoding": "chunked" }, unsigned).length).toBeUndefined();
   });
 
@@ -179,6 +182,17 @@ describe("planBody", () => {
     }
   });
 
+  test("refuses a second length, and a coding that would be stored with the bytes", () => {
+    const framed = { "content-length": "46", "x-amz-decoded-content-length": "5" };
+    expect(codeOf(() => plan(framed, unsigned))).toBe("InvalidRequest");
+    expect(plan({ ...framed, "content-length": "5" }, unsigned).length).toBe(5);
+    const open = { "transfer-encoding": "chunked" };
+    expect(plan({ ...open, "x-amz-decoded-content-length": "5" }, unsigned).length).toBe(5);
+    expect(plan(open, unsigned).length).toBeUndefined();
+    const coded = { "transfer-encoding": "gzip, chunked" };
+    expect(codeOf(() => plan(coded, unsigned))).toBe("NotImplemented");
+  });
+
   test("refuses missing and impossible lengths", () => {
     expect(codeOf(() => plan({}, unsigned))).toBe("MissingContentLength");
     expect(codeOf(() => plan({ "content-length": "9" }, streaming))).toBe("MissingContentLength");
@@ -201,6 +215,25 @@ test("describedBy keeps 2 KB of metadata and not a byte more", () => {
   const metadata = (length: number) => new Headers({ "x-amz-meta-ab": "x".repeat(length) });
   expect(describedBy(metadata(2046)).metadata["ab"]).toHaveLength(2046);
   expect(codeOf(() => describedBy(metadata(2047)))).toBe("MetadataTooLarge");
+});
+
+test("describedBy keeps 6 KiB of content headers and not a byte more", () => {
+  const headers = (length: number) => new Headers({ "cache-control": "x".repeat(length) });
+  const longest = 6 * 1024 - "cacheControl".length;
+  expect(describedBy(headers(longest)).headers.cacheControl).toHaveLength(longest);
+  expect(codeOf(() => describedBy(headers(longest + 1)))).toBe("RequestHeaderSectionTooLarge");
+});
+
+test("describedBy refuses what no answer could carry, and a name that would get lost", () => {
+  for (const headers of [
+    { "x-amz-meta-a": "a\u0001b" },
+    { "cache-control": "a\u007fb" },
+    { "x-amz-meta-__proto__": "a" },
+  ]) {
+    expect(codeOf(() => describedBy(new Headers(headers)))).toBe("InvalidArgument");
+  }
+  const kept = { "x-amz-meta-constructor": "\u00e9\t\u0080" };
+  expect(describedBy(new Headers(kept)).metadata).toEqual({ constructor: "\u00e9\t\u0080" });
 });
 
 test("parseCopySource decodes, with or without a leading slash and a version", () => {

@@ -20,6 +20,12 @@ test("readListToken gives back what writeListToken hid, in characters that URLs 
   );
 });
 
+test("writeListToken gives no token that a command line takes for an option", () => {
+  const asked = { bucket: "photos", prefix: "", delimiter: "/" };
+  for (let n = 0; n < 500; n++)
+    expect(writeListToken(secret, asked, { after: `${n}`, afterPrefix: false })).toMatch(/^\w/u);
+});
+
 test("readListToken refuses another question, another secret and a changed token", () => {
   const asked = { bucket: "photos", prefix: "a/", delimiter: "/" };
   const token = writeListToken(secret, asked, { after: "a/b", afterPrefix: false });

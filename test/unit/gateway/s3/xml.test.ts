@@ -31,6 +31,12 @@ test("readXml takes a declaration, a namespace, a prefix, a BOM and attributes",
   expect(read(text).value("K")).toBe("v");
 });
 
+test("value refuses an element that holds others: joined texts would name another key", () => {
+  const xml = (key: string) => new TextEncoder().encode(`<Delete><Key>${key}</Key></Delete>`);
+  expect(readXml(xml("a<!-- note -->c"), "Delete").value("Key")).toBe("ac");
+  expect(() => readXml(xml("a<b/>c"), "Delete").value("Key")).toThrow("may only hold text");
+});
+
 test("readXml refuses what is not one well-formed document of the right name", () => {
   const bad = [
     "",

@@ -1,7 +1,13 @@
 // NearestUpstream over real HTTP: the next node answers when the first fails, downloads go on elsewhere, uploads
 // are not sent twice in silence.
+import { once } from "node:events";
 import { createServer } from "node:http";
-import { type AddressInfo } from "node:net";
+import {
+  type AddressInfo,
+  type Server,
+  type Socket,
+  createServer as createTcpServer,
+} from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { NodeCaller } from "../../../../gateway/upstream/node-caller.ts";
 import { type NearestUpstream } from "../../../../gateway/upstream/nearest-upstream.ts";
@@ -9,8 +15,16 @@ import { type Member } from "../../../../node/route/types.ts";
 import { RingstowError } from "../../../../shared/errors.ts";
 import { type LogicalId } from "../../../../shared/ids.ts";
 import {
+  avoidMaxMs,
+  avoidMinMs,
+  callHeadTimeoutMs,
+  nodeSignMs,
+  nodeSlowMs,
+} from "../../../../shared/limits.ts";
+import {
   type TestNode,
   bytesOf,
+  gatewaySecret,
   here,
   startNode,
   startNodes,
@@ -33,6 +47,8 @@ const bytes = Buffer.from(Array.from({ length: 3 * MiB }, (_, i) => (i * 31) % 2
 
 let nodes: TestNode[] = [];
 let upstream: NearestUpstream;
+/** How far the gateway's clock is ahead, beside mutes. */
+let aheadMs = 0;
 
 async function setUp(count: number): Promise<ObjectDouble[]> {
   const doubles = Array.from({ length: count }, () => new ObjectDouble());
@@ -224,4 +240,114 @@ test("put of a large body that was begun is not sent to another node", async () 
   expect(taken.bytes).toBeGreaterThan(0);
   expect(double.calls).toEqual([]);
   breaking.close();
+});
+
+/** Members "1" to `count` take connections and say nothing, as a paused process does; the next one is a node. */
+async function besideMutes(count: number): Promise<{ double: ObjectDouble; mutes: Mute[] }> {
+  const double = new ObjectDouble();
+  const members: Member[] = [];
+  const mutes: Mute[] = [];
+  for (let digit = 1; digit <= count; digit++) {
+    const sockets: Socket[] = [];
+    const server = createTcpServer((socket) => sockets.push(socket)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const url = `http://127.0.0.1:${port}`;
+    members.push({ id: String(digit).repeat(32), url, zone: "a", freeBytes: 0 } as Member);
+    mutes.push({ port, sockets, server });
+  }
+  nodes = [await startNode(String(count + 1), double, members)];
+  aheadMs = 0;
+  const wallMs = (): number => Date.now() + aheadMs;
+  upstream = upstreamOf([nodes[0]!.server.url], new NodeCaller(), gatewaySecret, wallMs);
+  await upstream.start();
+  return { double, mutes };
+}
+
+interface Mute {
+  readonly port: number;
+  readonly sockets: readonly Socket[];
+  readonly server: Server;
+}
+
+/** Resolves when the port is free. */
+async function close({ server, sockets }: Mute): Promise<void> {
+  for (const socket of sockets) socket.destroy();
+  server.close();
+  await once(server, "close");
+}
+
+const remove = { bucket: bucketRef, key: "k", precondition: {}, requestId };
+
+test("a node that gives no sign of life is left for the next one, which hears that another was asked", async () => {
+  const { double, mutes } = await besideMutes(1);
+  const startedMs = performance.now();
+  await upstream.service(clientOf(1)).delete(remove);
+  expect(performance.now() - startedMs).toBeLessThan(callHeadTimeoutMs / 5);
+  expect(double.calls.map(({ request }) => request)).toMatchObject([{ again: true }]);
+  await Promise.all(mutes.map(close));
+});
+
+test("however many nodes are silent, a request meets one of them", async () => {
+  const { double, mutes } = await besideMutes(3);
+  const startedMs = performance.now();
+  await upstream.service(clientOf(1)).delete(remove);
+  // Twice the time of one; each that was met would take one more.
+  expect(performance.now() - startedMs).toBeLessThan(2 * (nodeSlowMs + nodeSignMs));
+  await upstream.service(clientOf(2)).delete(remove);
+  expect(double.calls).toHaveLength(2);
+  await Promise.all(mutes.map(close));
+});
+
+test("a node that was silent is called again after it gave a sign of life, and no request waits for that", async () => {
+  const { double, mutes } = await besideMutes(1);
+  await upstream.service(clientOf(1)).delete(remove);
+  aheadMs += avoidMinMs;
+  const startedMs = performance.now();
+  await upstream.service(clientOf(1)).delete(remove);
+  expect(performance.now() - startedMs).toBeLessThan(nodeSlowMs);
+  expect(double.calls).toHaveLength(2);
+  await close(mutes[0]!);
+  const back = new ObjectDouble();
+  nodes.push(await startNode("1", back, [], mutes[0]!.port));
+  const isBack = async (): Promise<boolean> => {
+    aheadMs += avoidMaxMs;
+    await upstream.service(clientOf(1)).delete(remove);
+    return back.calls.length > 0;
+  };
+  await expect.poll(isBack).toBe(true);
+});
+
+test("a begun upload to a node that falls silent ends soon, though no other node may have it", async () => {
+  const { double, mutes } = await besideMutes(1);
+  const startedMs = performance.now();
+  const taken = { bytes: 0 };
+  const sent = upstream.service(clientOf(1)).put(put(8 * MiB), streamed(taken, 8 * MiB));
+  await expect(sent).rejects.toMatchObject({ code: "Unavailable" });
+  expect(performance.now() - startedMs).toBeLessThan(callHeadTimeoutMs / 5);
+  expect(taken.bytes).toBeGreaterThan(0);
+  expect(double.calls).toEqual([]);
+  await Promise.all(mutes.map(close));
+});
+
+test("a node that is only slow is waited for", async () => {
+  const [first, second] = (await setUp(2)) as [ObjectDouble, ObjectDouble];
+  first.delayMs = 4 * (nodeSlowMs + nodeSignMs);
+  await upstream.service(clientOf(1)).getBucket({ name: "b" });
+  expect(callsOf([first, second])).toEqual([1, 0]);
+});
+
+test("what a client gave in more bytes than a call's headers hold is refused, and no node is blamed", async () => {
+  const doubles = await setUp(2);
+  const service = upstream.service(clientOf(1));
+  const long = { ...get, ifRange: "é".repeat(12_000) };
+  await expect(service.get(long)).rejects.toMatchObject({ code: "InvalidRequest" });
+  const precondition = { ifMatch: ["x".repeat(62_000)] };
+  const body = (async function* () {})();
+  await expect(service.put({ ...put(0), precondition }, body)).rejects.toMatchObject({
+    code: "InvalidRequest",
+  });
+  const fits = service.get({ ...get, ifRange: "é".repeat(9_000) });
+  await expect(fits).rejects.toMatchObject({ code: "NoSuchKey" });
+  expect(callsOf(doubles)).toEqual([1, 0]);
 });

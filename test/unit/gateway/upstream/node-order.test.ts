@@ -61,22 +61,41 @@ test("candidates puts a nearer node before the owner", () => {
   expect(digits({ ...at("1"), ip: "192.168.0.9" }, prefix)).toBe("51");
 });
 
-test("a failed node is asked last, tried again by one request, and longer avoided each time", () => {
+test("a failed node is asked last until it gave a sign of life, then tried by one request, and longer avoided each time", () => {
   order.failed(id("1"));
   expect(digits(at("1"))).toBe("591");
+  expect(order.mayBeBack(id("1"))).toBe(false);
   nowMs += avoidMinMs;
+  expect(digits(at("1"))).toBe("591");
+  expect(order.mayBeBack(id("1"))).toBe(true);
+  order.doubted(id("1"));
+  expect(order.mayBeBack(id("1"))).toBe(false); // one question at a time
+  order.livesOn(id("1"));
   expect(digits(at("1"))).toBe("159");
   order.begin(id("1"));
   expect(digits(at("1"))).toBe("591"); // others wait for the trial
   order.failed(id("1"));
   nowMs += avoidMinMs;
-  expect(digits(at("1"))).toBe("591");
+  expect(order.mayBeBack(id("1"))).toBe(false);
   nowMs += avoidMinMs;
-  expect(digits(at("1"))).toBe("159");
+  expect(order.mayBeBack(id("1"))).toBe(true);
   for (let i = 0; i < 50; i++) order.failed(id("1"));
   nowMs += avoidMaxMs;
-  expect(digits(at("1"))).toBe("159");
-  order.failed(id("1"));
+  expect(order.mayBeBack(id("1"))).toBe(true);
   order.succeeded(id("1"));
+  expect(digits(at("1"))).toBe("159");
+  expect(order.mayBeBack(id("1"))).toBe(false);
+});
+
+test("a node in doubt is asked last until it gives a sign of life, or for a while", () => {
+  order.doubted(id("1"));
+  expect(digits(at("1"))).toBe("591");
+  nowMs += 5;
+  order.livesOn(id("1"));
+  expect(digits(at("1"))).toBe("159");
+  expect(order.wasHeardSince(id("1"), nowMs)).toBe(true);
+  expect(order.wasHeardSince(id("1"), nowMs + 1)).toBe(false);
+  order.doubted(id("1"));
+  nowMs += avoidMinMs;
   expect(digits(at("1"))).toBe("159");
 });

@@ -91,13 +91,25 @@ test("an early answer reaches a client that goes on sending", async () => {
   expect(response.status).toBe(403);
 });
 
-test("requestBody throws IncompleteBody when the client leaves", async () => {
+test.each([
+  ["a small body", head(100) + "12345"],
+  ["a large body", head(MiB) + "12345"],
+  [
+    "a chunked body",
+    "PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n",
+  ],
+])("requestBody throws IncompleteBody when the client leaves: %s", async (_, request) => {
   const outcome = Promise.withResolvers<unknown>();
   const reading = Promise.withResolvers<void>();
   const url = await serve((app) =>
     app.put("/x", async (c) => {
+      const chunks = c.env.requestBody!()[Symbol.asyncIterator]();
       try {
-        for await (const chunk of c.env.requestBody!()) if (chunk.length > 0) reading.resolve();
+        for (;;) {
+          const step = chunks.next();
+          reading.resolve();
+          if ((await step).done) break;
+        }
         outcome.resolve("ended");
       } catch (error) {
         outcome.resolve(error);
@@ -105,16 +117,28 @@ test("requestBody throws IncompleteBody when the client leaves", async () => {
       return c.text("");
     }),
   );
-  for (const request of [
-    head(100) + "12345",
-    "PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n",
-  ]) {
-    const { socket } = await dial(url);
-    socket.write(request);
-    await reading.promise;
-    socket.destroy();
-    expect(await outcome.promise).toMatchObject({ code: "IncompleteBody" });
-  }
+  const { socket } = await dial(url);
+  socket.write(request);
+  await reading.promise;
+  socket.destroy();
+  expect(await outcome.promise).toMatchObject({ code: "IncompleteBody" });
+});
+
+test("a small body in several packets comes as one chunk", async () => {
+  const url = await serve((app) =>
+    app.put("/x", async (c) => {
+      const sizes: number[] = [];
+      for await (const chunk of c.env.requestBody!()) sizes.push(chunk.length);
+      return c.text(`sizes ${sizes.join(" ")}`);
+    }),
+  );
+  const { socket, text } = await dial(url);
+  socket.write(head(7) + "abc");
+  await new Promise((resolve) => setImmediate(resolve));
+  socket.write("defg");
+  await expect.poll(text).toContain("sizes 7");
+  socket.write(head(0));
+  await expect.poll(text).toMatch(/sizes $/u);
 });
 
 test("leaving a body early keeps the connection for the answer", async () => {
@@ -233,6 +257,21 @@ test("a request that stands still is answered by refuse and closed; one that is 
     expect(text()).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/u);
     expect(text()).toContain(`x-what: ${what}\r\n`);
     expect(text()).toMatch(/content-length: 5\r\n.*\r\n\r\n<no\/>$/su);
+  }
+});
+
+test("what names no URL is answered by refuse, and the connection stays", async () => {
+  const app: App = new Hono();
+  app.get("/x", (c) => c.text("hello"));
+  const refuse = (what: string) => ({ status: 400, headers: { "x-what": what }, body: "<no/>" });
+  server = await startHttpServer({ app, host: "127.0.0.1", port: 0, refuse });
+  for (const sent of ["/x HTTP/1.1\r\nHost: a b", "/\\..\\x HTTP/1.1\r\nHost: h", "/x HTTP/1.1"]) {
+    const { socket, text, closed } = await dial(server.url);
+    socket.write(`GET ${sent}\r\n\r\nGET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    await closed;
+    const [first, second] = text().split(/(?=HTTP)/u);
+    expect(first, sent).toMatch(/^HTTP\/1.1 400 .*x-what: malformed\r\n.*<no\/>$/su);
+    expect(second, sent).toMatch(/^HTTP\/1.1 200 .*hello$/su);
   }
 });
 

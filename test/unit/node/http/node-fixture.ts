@@ -30,6 +30,7 @@ export async function startNode(
   digit: string,
   object: ObjectService,
   members: Member[],
+  port = 0,
 ): Promise<TestNode> {
   const id = digit.repeat(32) as NodeId;
   const route = { self: { id }, live: () => members } as unknown as Route;
@@ -46,7 +47,7 @@ export async function startNode(
     clock,
     sliceBits: 8,
   });
-  const server = await startHttpServer({ app, host: "127.0.0.1", port: 0 });
+  const server = await startHttpServer({ app, host: "127.0.0.1", port });
   members.push({ id, url: server.url, zone: "a", position: undefined, freeBytes: 5 } as Member);
   return { id, server };
 }
@@ -66,9 +67,10 @@ export function upstreamOf(
   seeds: readonly string[],
   caller: HttpCaller = new NodeCaller(),
   secret: Uint8Array = gatewaySecret,
+  wallMs: () => number = Date.now,
 ): NearestUpstream {
   const session = (++sessions).toString(16).padStart(32, "0");
-  return new NearestUpstream({ seeds, gatewaySecret: secret, caller, wallMs: Date.now, session });
+  return new NearestUpstream({ seeds, gatewaySecret: secret, caller, wallMs, session });
 }
 
 export async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {

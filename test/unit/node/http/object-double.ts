@@ -36,6 +36,8 @@ export class ObjectDouble implements ObjectService {
   bodyOf: ((bytes: Buffer) => ByteStream) | undefined;
   /** Thrown by every call before it reads anything. */
   failure: Error | undefined;
+  /** How long getBucket takes. */
+  delayMs = 0;
   /** Bodies that were told to stop before their end. */
   stopped = 0;
   /** Errors that the bodies of uploads threw. */
@@ -148,6 +150,7 @@ export class ObjectDouble implements ObjectService {
     return this.#answer("createBucket", request, someBucket);
   }
   async getBucket(request: { name: string }): Promise<Bucket> {
+    await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     return this.#answer("getBucket", request, someBucket);
   }
   async deleteBucket(request: { name: string; requestId: RequestId }): Promise<void> {

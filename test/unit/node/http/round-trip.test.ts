@@ -77,7 +77,7 @@ describe.each([
         "list",
         { bucket: bucketRef, prefix: "ä", delimiter: "/", after: key, afterPrefix: true, limit: 9 },
         {
-          entries: [{ key, entry: withoutBlocks(entry) }],
+          entries: [{ key, entry: { ...withoutBlocks(entry), headers: {}, metadata: {} } }],
           commonPrefixes: ["ü/"],
           truncated: false,
           last: { after: "ü/", afterPrefix: true },
@@ -126,7 +126,7 @@ describe.each([
       ["abortUpload", { ...inBucket, uploadId, requestId }, undefined],
     ];
     for (const [method, request, reply] of calls) {
-      const call = service[method] as (r: object) => Promise<unknown>;
+      const call = (service[method] as (r: object) => Promise<unknown>).bind(service);
       expect(await call(request), method).toEqual(reply);
       expect(double.calls.at(-1), method).toEqual({ method, request });
     }
@@ -164,6 +164,30 @@ describe.each([
     if (got.type !== "object") throw new Error("no object");
     expect(got).toMatchObject({ from: 0, to: length, partial: false });
     expect((await bytesOf(got.body)).equals(bytes)).toBe(true);
+  });
+
+  test("lists of a thousand rows fit, however much their clients say of them", async () => {
+    const long = {
+      headers: { cacheControl: "é".repeat(6 * 1024) },
+      metadata: { a: "é".repeat(2 * 1024) },
+    };
+    const double = new ObjectDouble();
+    const entry = { ...double.store(key, Buffer.from("x")), ...long };
+    const upload = { ...someUpload, ...long };
+    const keys = Array.from({ length: 1000 }, (_, i) => "k".repeat(1000) + i);
+    const last = { after: key, afterPrefix: false };
+    const rest = { commonPrefixes: [], truncated: true, last };
+    double.list = () =>
+      Promise.resolve({ entries: keys.map((name) => ({ key: name, entry })), ...rest });
+    const next = { nextKeyMarker: "k", nextUploadIdMarker: uploadId };
+    double.listUploads = () =>
+      Promise.resolve({ uploads: keys.map((name) => ({ key: name, upload })), ...rest, ...next });
+    const service = await setUp(double, makeCaller());
+    const page = { bucket: bucketRef, prefix: "", delimiter: "", limit: 1000 };
+    const list = await service.list({ ...page, after: undefined, afterPrefix: false });
+    expect(list.entries).toHaveLength(1000);
+    const markers = { keyMarker: undefined, uploadIdMarker: undefined };
+    expect((await service.listUploads({ ...page, ...markers })).uploads).toHaveLength(1000);
   });
 
   test("get carries heads, ranges and notModified", async () => {

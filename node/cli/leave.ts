@@ -1,0 +1,65 @@
+// `ringstow node leave` and `ringstow recover`: what an operator orders when nodes go.
+import { type NodeId } from "../../shared/ids.ts";
+import { type NodeStatus } from "../../shared/protocol/node.ts";
+import { readGenesis, readNodeFile, readSecret } from "./cluster-files.ts";
+import { CliError } from "./cli-error.ts";
+import { withPeers } from "./peer-session.ts";
+import { type ClusterStatus, clusterStatus } from "./status.ts";
+
+const callTimeoutMs = 10_000;
+const pollMs = 1_000;
+
+/** Lets the running node of a data folder hand over its slices and the blocks that it holds; then it may be stopped. */
+export async function leaveCluster(data: string, tell: (line: string) => void): Promise<void> {
+  const { id, peerAddress } = await readNodeFile(data);
+  const { nodes } = await readGenesis(data);
+  const address = peerAddress ?? nodes.find((node) => node.id === id)?.peerAddress;
+  if (address === undefined)
+    throw new CliError(`Cannot leave: no peer address is known of ${data}`);
+  const secret = await readSecret(data);
+  await withPeers(secret, `let the node of ${data} leave`, async (peers) => {
+    await peers.call({ address, id }, "node.leave", {}, callTimeoutMs);
+    let last = "";
+    for (;;) {
+      const own: NodeStatus = await peers.call({ address, id }, "node.status", {}, callTimeoutMs);
+      const missing = missingCopies(await clusterStatus(data), id);
+      if (own.slicesHeld === 0 && missing === 0) return;
+      const line = `${own.slicesHeld} slices to hand over, ${missing} blocks to copy`;
+      if (line !== last) tell(line);
+      last = line;
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+  });
+}
+
+function missingCopies({ nodes }: ClusterStatus, without: NodeId): number {
+  return nodes
+    .filter((node) => node.id !== without)
+    .reduce((sum, { status }) => sum + (status?.underReplicated ?? 0), 0);
+}
+
+/**
+ * Orders all nodes that answer to go on without some that are lost for good. Gives the number of slices that do.
+ * @param lost ids, or their first digits
+ */
+export async function recoverCluster(data: string, lost: readonly string[]): Promise<number> {
+  const { nodes } = await clusterStatus(data);
+  const ids = lost.map((text) => {
+    const found = nodes.filter(({ id }) => id.startsWith(text));
+    if (found.length !== 1)
+      throw new CliError(`Cannot recover: "${text}" names ${found.length} nodes, not one`);
+    const [{ id, status }] = found as [(typeof nodes)[number]];
+    if (status) throw new CliError(`Cannot recover without node ${id}: it answers`);
+    return id as NodeId;
+  });
+  const secret = await readSecret(data);
+  const addresses = nodes.flatMap(({ status }) => status?.peerAddress ?? []);
+  return withPeers(secret, "recover", async (peers) => {
+    const replies = await Promise.all(
+      addresses.map((address) =>
+        peers.call({ address }, "index.recover", { lost: ids }, callTimeoutMs),
+      ),
+    );
+    return replies.reduce((sum, { slices }) => sum + slices, 0);
+  });
+}

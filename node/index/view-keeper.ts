@@ -1,0 +1,245 @@
+// Keeps the views of the slices that this node leads as they should be: as many voters as copies are wanted, those that
+// the ring puts nearest to the slice, alive, in distinct zones. A change is prepared (the newcomers copy in bulk),
+// decided by a register of the slice itself, and installed.
+import { type RequestId, type VoterId, nodeOfVoter, voterIdOf } from "../../shared/ids.ts";
+import {
+  dutyMs,
+  nextChangeMs,
+  precopyPauseMs,
+  precopyTriesMax,
+  prepareTimeoutMs,
+  viewBegunMs,
+  viewChangesMax,
+  viewRetryMs,
+} from "../../shared/limits.ts";
+import { RingstowError } from "../../shared/errors.ts";
+import { type Slice, anchorOf } from "../../shared/slices.ts";
+import { type Peers } from "../peers.ts";
+import { type Clock, type Log, type Timer, TransportError } from "../ports.ts";
+import { type Route, nodesOf } from "../route/types.ts";
+import { pause, waitAtMost } from "../waiting.ts";
+import { ChangePace } from "./change-pace.ts";
+import { type Elections } from "./elections.ts";
+import { EligibleNodes } from "./eligible-nodes.ts";
+import { type IndexFaults } from "./faults.ts";
+import { NotLeader } from "./quorum.ts";
+import { nextMembers, nextSize } from "./next-view.ts";
+import { decodeState, valueOf } from "./register-state.ts";
+import { type Replica } from "./replica.ts";
+import { type SliceLeader } from "./slice-leader.ts";
+import { viewKey } from "./types.ts";
+import { type ViewJoiner } from "./view-joiner.ts";
+import { type ViewSettler } from "./view-settler.ts";
+import { type View, sameMembers, viewSize } from "./views.ts";
+
+export interface ViewKeeperOptions {
+  readonly replica: Replica;
+  readonly elections: Elections;
+  readonly settler: ViewSettler;
+  readonly joiner: ViewJoiner;
+  readonly peers: Peers;
+  readonly route: Pick<Route, "members" | "desired" | "find" | "peer" | "onChange" | "copies">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly sliceBits: number;
+  /** How long a new node is alive before it gets places, and how long a dead one keeps them, ms. */
+  readonly joinAfterMs: number;
+  readonly repairAfterMs: number;
+  readonly newRequestId: () => RequestId;
+  readonly faults?: IndexFaults | undefined;
+}
+
+export class ViewKeeper {
+  readonly #options: ViewKeeperOptions;
+  readonly #eligible: EligibleNodes;
+  /** Slices whose change is prepared or decided here, and those whose try failed, with the time of the next one. */
+  readonly #changing = new Set<Slice>();
+  readonly #retryMs = new Map<Slice, number>();
+  /** Slices stand still between the decision and the next view: not so many at a time that they wait for each other. */
+  readonly #pace: ChangePace;
+  #timer: Timer | undefined;
+  #soon: Timer | undefined;
+  #unsubscribe: (() => void) | undefined;
+  /** Something happened since the last walk over the slices. */
+  #dirty = true;
+  /** Copies that were wanted at the last walk. */
+  #copies: number | undefined;
+  #stopped = false;
+
+  constructor(options: ViewKeeperOptions) {
+    this.#options = options;
+    this.#eligible = new EligibleNodes(options);
+    this.#pace = new ChangePace(options.clock);
+  }
+
+  /** Changes that are prepared or decided here. */
+  get count(): number {
+    return this.#changing.size;
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.route.onChange(() => void (this.#dirty = true));
+    this.#schedule();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#soon?.cancel();
+    this.#unsubscribe?.();
+  }
+
+  /**
+   * This node has just been elected. A change that an earlier leader decided, or tried to, is brought to an end.
+   * @param mayBeDecided whether a majority named the register of the decision, or too many to tell
+   */
+  elected(leader: SliceLeader, mayBeDecided: boolean): void {
+    this.#dirty = true;
+    if (!mayBeDecided) return;
+    this.#finishDecided(leader).catch((error: unknown) => this.#report(leader.slice, error));
+  }
+
+  #schedule(): void {
+    this.#timer = this.#options.clock.after(dutyMs, () => {
+      if (this.#stopped) return;
+      this.#options.joiner.forgetUnused();
+      this.#walk();
+      this.#schedule();
+    });
+  }
+
+  #walk(): void {
+    const { clock, elections, route, sliceBits, faults } = this.#options;
+    const now = clock.monotonicMs();
+    const { copies } = route.copies();
+    if (copies !== this.#copies) this.#dirty = true;
+    if (!this.#dirty && !faults?.restlessViews && now < this.#eligible.nextMs) return;
+    this.#dirty = false;
+    this.#copies = copies;
+    const eligible = this.#eligible.of(route.members());
+    const wanted = viewSize(copies, nodesOf(route));
+    for (const slice of elections.slicesLed()) {
+      const leader = elections.leaderOf(slice);
+      if (!leader || this.#changing.has(slice)) continue;
+      const size = nextSize(leader.members.length, wanted, eligible.length);
+      if (size === undefined) continue;
+      const anchor = anchorOf(slice, sliceBits);
+      const desired = route
+        .desired(anchor, size, eligible)
+        .map(({ id, folder }) => voterIdOf(id, folder));
+      const next =
+        faults?.restlessViews?.(leader.members, slice) ??
+        nextMembers(leader.members, desired, (voter) => this.#isUp(voter));
+      if (!next || sameMembers(leader.members, next)) continue;
+      // Looked at again whether it works out or not: a view may need several steps.
+      this.#dirty = true;
+      if (this.#changing.size >= viewChangesMax) return;
+      if ((this.#retryMs.get(slice) ?? 0) > now) continue;
+      this.#changing.add(slice);
+      void this.#change(leader, next).finally(() => {
+        this.#changing.delete(slice);
+        this.#walkSoon();
+      });
+    }
+  }
+
+  /** A place among the changes is free: not only once a second is the next one begun. */
+  #walkSoon(): void {
+    if (this.#soon || this.#stopped || !this.#dirty) return;
+    this.#soon = this.#options.clock.after(nextChangeMs, () => {
+      this.#soon = undefined;
+      if (!this.#stopped) this.#walk();
+    });
+  }
+
+  #isUp(voter: VoterId): boolean {
+    const member = this.#options.route.find(nodeOfVoter(voter));
+    return member?.state === "alive" && voterIdOf(member.id, member.folder) === voter;
+  }
+
+  async #change(leader: SliceLeader, next: readonly VoterId[]): Promise<void> {
+    const { clock, elections } = this.#options;
+    const { slice, members } = leader;
+    try {
+      // The table may be wrong about who is there: in a smaller view all others are asked, members have all there is.
+      const asked = next.filter((voter) =>
+        next.length < members.length ? voter !== elections.voter : !members.includes(voter),
+      );
+      const copied = await Promise.all(asked.map((voter) => this.#precopy(leader, voter)));
+      if (copied.every(Boolean) && elections.leaderOf(slice) === leader) {
+        await this.#pace.run(async () => {
+          // It may have waited for its turn.
+          if (!asked.every((voter) => this.#isUp(voter)))
+            throw new RingstowError("Unavailable", "Cannot change a view: a newcomer is gone");
+          await this.#decide(leader, next);
+        });
+        this.#retryMs.delete(slice);
+        return;
+      }
+    } catch (error) {
+      this.#report(slice, error);
+    }
+    this.#retryMs.set(slice, clock.monotonicMs() + viewRetryMs);
+  }
+
+  /** Lets a newcomer copy what is there, until all but the latest is. False when that does not come to an end. */
+  async #precopy({ slice, ballot }: SliceLeader, voter: VoterId): Promise<boolean> {
+    const { peers, route, clock, replica, elections } = this.#options;
+    for (let tries = 0; tries < precopyTriesMax && !this.#stopped; tries++) {
+      const peer = route.peer(nodeOfVoter(voter));
+      if (!peer || !this.#isUp(voter) || !replica.mayLead(slice, ballot)) return false;
+      const { epoch } = replica.viewOf(slice);
+      const { complete } = await peers.call(
+        peer,
+        "index.precopy",
+        { slice, epoch, source: elections.voter },
+        prepareTimeoutMs,
+      );
+      if (complete) return true;
+      await pause(clock, precopyPauseMs);
+    }
+    return false;
+  }
+
+  async #decide(leader: SliceLeader, proposed: readonly VoterId[]): Promise<void> {
+    const { newRequestId, faults } = this.#options;
+    if (faults?.undecidedView === true) {
+      await this.#settle(leader, proposed);
+      return;
+    }
+    const decided = await leader.execute(
+      viewKey(leader.view.epoch),
+      { type: "decideView", members: [...proposed] },
+      newRequestId(),
+      undefined,
+    );
+    if (decided.type === "view") await this.#settle(leader, decided.members);
+  }
+
+  async #finishDecided(leader: SliceLeader): Promise<void> {
+    const { value } = await leader.read(viewKey(leader.view.epoch), false);
+    const decided = valueOf(decodeState(value ?? ""));
+    if (decided?.kind === "view") await this.#settle(leader, decided.members);
+  }
+
+  /** Resolves when the new view can serve, or after a while. */
+  async #settle(
+    { slice, view: previous }: SliceLeader,
+    members: readonly VoterId[],
+  ): Promise<void> {
+    const { clock, settler, log } = this.#options;
+    const view: View = { epoch: previous.epoch + 1, members };
+    log.info("View changes", { slice, epoch: view.epoch, members });
+    await waitAtMost(clock, viewBegunMs, settler.settle(slice, { view, previous }));
+  }
+
+  #report(slice: Slice, error: unknown): void {
+    const expected =
+      error instanceof NotLeader ||
+      error instanceof TransportError ||
+      error instanceof RingstowError;
+    if (!expected) {
+      this.#options.log.error("Cannot change a view", { slice, error: String(error) });
+    }
+  }
+}

@@ -1,0 +1,89 @@
+// A node comes and a node goes while clients work, again and again: does any call fail, and for how long do slices stand
+// still between two views?
+import { setTimeout } from "node:timers/promises";
+import { type PauseSummary } from "../../../node/index/view-pauses.ts";
+import { DevCluster, type DevNode, until } from "../dev-cluster.ts";
+import { Load, type LoadReport } from "../load.ts";
+import { statuses } from "../node-answers.ts";
+
+export interface ResizeOptions {
+  readonly rounds: number;
+  readonly clients: number;
+  /** Between two calls of a client, ms. */
+  readonly pauseMs: number;
+  readonly say: (line: string) => void;
+}
+
+export interface Resize {
+  /** As each node measured its slices' pauses, after each round. */
+  readonly pauses: readonly PauseSummary[];
+  readonly failures: readonly string[];
+  /** What is not as it was written. */
+  readonly wrong: readonly string[];
+}
+
+const NODES = 5;
+const SLICES = 4_096;
+const FLAGS = ["--join-after", "2", "--repair-after", "3"];
+
+export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): Promise<Resize> {
+  const cluster = await DevCluster.start(NODES, FLAGS);
+  const load = new Load(cluster.dev, clients, pauseMs);
+  const pauses: PauseSummary[] = [];
+  try {
+    await load.prepare();
+    load.run();
+    for (let round = 1; round <= rounds; round++) {
+      const startedMs = performance.now();
+      const added = await cluster.join();
+      await settled(cluster, [...cluster.dev.nodes, added]);
+      const grownMs = performance.now();
+      say(
+        `resize ${round}: six nodes after ${seconds(grownMs - startedMs)}, ${summary(load.report())}`,
+      );
+      const nodes = [...cluster.dev.nodes, added];
+      for (const { views } of await statuses({ folder: cluster.folder, dev: { nodes } }))
+        pauses.push(views.pauses);
+      await cluster.leave(added);
+      await settled(cluster, cluster.dev.nodes);
+      say(
+        `resize ${round}: five after ${seconds(performance.now() - grownMs)}, ${summary(load.report())}`,
+      );
+    }
+    for (const { views } of await statuses(cluster)) pauses.push(views.pauses);
+    await load.quiet();
+    const { wrong } = await load.verify(cluster.dev);
+    return { pauses, failures: load.failures.map(({ what }) => what), wrong };
+  } finally {
+    await load.quiet();
+    load.destroy();
+    await cluster.remove();
+  }
+}
+
+/**
+ * Until every slice is held by three of these nodes, nobody changes a view any more, and no node counts but these. Asked
+ * seldom: each node counts its chains for the answer.
+ */
+async function settled({ folder }: DevCluster, nodes: readonly DevNode[]): Promise<void> {
+  await until(
+    `views of ${nodes.length} nodes`,
+    async () => {
+      await setTimeout(5_000);
+      const told = await statuses({ folder, dev: { nodes } });
+      const held = told.reduce((sum, { slicesHeld }) => sum + slicesHeld, 0);
+      return held === 3 * SLICES &&
+        told.every(({ slicesHeld, views }) => slicesHeld > 0 && views.changing === 0)
+        ? true
+        : undefined;
+    },
+    300_000,
+  );
+}
+
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
+
+function summary({ calls, longestCallMs }: LoadReport): string {
+  const count = Object.values(calls).reduce((sum, one) => sum + one, 0);
+  return `${count} calls, the longest ${longestCallMs} ms`;
+}

@@ -1,0 +1,162 @@
+// Views that follow the ring: a cluster that grows from one node, a node that is lost for good.
+import { expect, test } from "vitest";
+import { encodeRow, registerRow, registerRowsEnd } from "../../../node/index/rows.ts";
+import { registerKey } from "../../../node/index/types.ts";
+import { type Slice } from "../../../shared/slices.ts";
+import { makeBallot, makeVersion } from "../../../shared/versions.ts";
+import { putOk, Scene } from "../scene.ts";
+
+/** Epoch and members of every slice as its own members have it; throws when a slice has no active member. */
+function voters(scene: Scene): Map<number, { epoch: number; members: readonly number[] }> {
+  const views = new Map<number, { epoch: number; members: readonly number[] }>();
+  for (const i of scene.world.up()) {
+    for (let slice = 0; slice < 16; slice++) {
+      const { epoch, members } = scene.world.node(i).index.view(slice as typeof scene.slice);
+      if ((views.get(slice)?.epoch ?? 0) >= epoch) continue;
+      views.set(slice, { epoch, members: members.map((id) => scene.world.numberOf(id)) });
+    }
+  }
+  return views;
+}
+
+/** A cluster in which so many keys have a value; they are put at its nodes in turn. */
+async function openFilled(options: { nodes: number; copies?: number }, count: number) {
+  const scene = await Scene.open(options);
+  const client = scene.client("c");
+  const keys = Array.from({ length: count }, (_, i) => `k${i}`);
+  for (const [i, key] of keys.entries()) await putOk(scene, client, i % options.nodes, key);
+  return { scene, world: scene.world, client, keys };
+}
+
+test("a cluster of one node grows to three voters a slice, and loses nothing", async () => {
+  const { scene, world, client, keys } = await openFilled({ nodes: 1, copies: 3 }, 40);
+  const added = [world.addNode(), world.addNode()];
+  await scene.run(Promise.all(added.map((i) => world.restart(i))));
+  await world.clock.runFor(100_000);
+  for (const [slice, { members }] of voters(scene)) {
+    expect(
+      members.toSorted((a, b) => a - b),
+      `slice ${slice}`,
+    ).toEqual([0, 1, 2]);
+  }
+  world.crash(0);
+  await world.clock.runFor(15_000);
+  for (const key of keys) {
+    const read = await scene.run(client.get(key, { at: 1 }));
+    expect(read?.value, key).toBeDefined();
+  }
+  expect(scene.history.violations()).toEqual([]);
+  expect(world.defects).toEqual([]);
+  await world.stop();
+});
+
+test("a node that is lost for good is replaced within a minute and a half", async () => {
+  const { scene, world, client, keys } = await openFilled({ nodes: 5 }, 40);
+  world.machines[2]!.wipe();
+  await world.clock.runFor(90_000);
+  for (const [slice, { members }] of voters(scene)) {
+    expect(members, `slice ${slice}`).toHaveLength(3);
+    expect(members, `slice ${slice}`).not.toContain(2);
+  }
+  // One more of each view may go now.
+  world.crash(0);
+  await world.clock.runFor(15_000);
+  for (const key of keys) {
+    const read = await scene.run(client.get(key, { at: 1 }));
+    expect(read?.value, key).toBeDefined();
+  }
+  expect(scene.history.violations()).toEqual([]);
+  expect(world.defects).toEqual([]);
+  await world.stop();
+});
+
+test("a node that leaves hands over its slices at once, and may then be taken away", async () => {
+  const { scene, world, client, keys } = await openFilled({ nodes: 4 }, 20);
+  await scene.run(world.node(1).route!.leave());
+  await world.clock.runFor(10_000);
+  expect((await scene.run(world.node(1).index.counts())).slicesHeld).toBe(0);
+  for (const [slice, { members }] of voters(scene)) {
+    expect(members, `slice ${slice}`).toHaveLength(3);
+    expect(members, `slice ${slice}`).not.toContain(1);
+  }
+  await scene.run(world.machines[1]!.leave());
+  for (const key of keys) {
+    expect((await scene.run(client.get(key, { at: 3 })))?.value, key).toBeDefined();
+  }
+  expect(scene.history.violations()).toEqual([]);
+  expect(world.defects).toEqual([]);
+});
+
+test("three nodes of which one leaves go on with one voter a slice", async () => {
+  const scene = await Scene.open({ nodes: 3 });
+  const { world } = scene;
+  const client = scene.client("c");
+  await scene.run(client.put("k", 50, { at: 0 }));
+  await scene.run(world.node(2).route!.leave());
+  await world.clock.runFor(10_000);
+  await scene.run(world.machines[2]!.leave());
+  for (const [slice, { members }] of voters(scene))
+    expect(members, `slice ${slice}`).toHaveLength(1);
+  expect((await scene.run(client.put("k", 50, { at: 1 }))).outcome).toBe("ok");
+  expect((await scene.run(client.get("k", { at: 0 })))?.value).toBeDefined();
+  expect(scene.history.violations()).toEqual([]);
+});
+
+test("two of three nodes are lost: nothing is served until an operator orders to go on with the last", async () => {
+  const scene = await Scene.open({ nodes: 3 });
+  const { world } = scene;
+  const client = scene.client("c");
+  const { value } = await scene.run(client.put("k", 50, { at: 0 }));
+  await world.clock.runFor(2_000);
+  const lost = [0, 1].map((i) => {
+    const id = world.id(i);
+    world.machines[i]!.wipe();
+    return id;
+  });
+  await world.clock.runFor(20_000);
+  expect(await scene.run(client.get("k", { at: 2 }))).toBeUndefined();
+  expect(world.node(2).index.recover(new Set())).toBe(0);
+  expect(world.node(2).index.recover(new Set(lost))).toBe(16);
+  await world.clock.runFor(2_000);
+  expect(await scene.run(client.get("k", { at: 2 }))).toEqual({ value });
+  const next = await scene.run(client.put("k", 50, { at: 2 }));
+  expect(next.outcome).toBe("ok");
+  // Two new nodes make it three again.
+  const added = [world.addNode(), world.addNode()];
+  const started = added.map((i) => world.restart(i));
+  await scene.run(Promise.all(started));
+  await world.clock.runFor(90_000);
+  for (const [slice, { members }] of voters(scene)) {
+    expect(
+      members.toSorted((a, b) => a - b),
+      `slice ${slice}`,
+    ).toEqual([2, 3, 4]);
+  }
+  expect(await scene.run(client.get("k", { at: 4 }))).toEqual({ value: next.value });
+});
+
+test("registers of a slice in which a node has no part are deleted when it starts", async () => {
+  const { scene, world } = await openFilled({ nodes: 5 }, 60);
+  await world.clock.runFor(2_000);
+  const { disk } = world.machines[4]!;
+  const rows = (slice: Slice): number =>
+    disk.rows({ from: registerRow(slice, ""), to: registerRowsEnd(slice), limit: 1_000 }).length;
+  const slices = [...voters(scene)];
+  const own = slices
+    .filter(([, { members }]) => members.includes(4))
+    .map(([slice]) => slice as Slice);
+  const [foreign] = slices.find(([, { members }]) => !members.includes(4))!;
+  const before = own.map(rows);
+  world.crash(4);
+  // As a copy leaves them whose change never came.
+  const key = registerRow(foreign as Slice, registerKey("object", scene.bucket.id, "left"));
+  const version = makeVersion(makeBallot(2, 1, world.machines[4]!.voter!), 1);
+  disk.apply([{ key, value: encodeRow(version, "") }]);
+  expect(rows(foreign as Slice)).toBe(1);
+  await scene.run(world.restart(4));
+  await world.clock.runFor(5_000);
+  expect(rows(foreign as Slice)).toBe(0);
+  expect(own.map(rows)).toEqual(before);
+  expect(Math.max(...before)).toBeGreaterThan(0);
+  expect(scene.problems()).toEqual([]);
+});
