@@ -1,72 +1,52 @@
-// How fast a leading node changes views. A few slices at a time share their messages and syncs; and as all nodes of a
-// cluster change views at the same time, it rests in between while changes wait for each other.
-// Found out as TCP Vegas does (Brakmo and Peterson, 1995): as long as changes take little longer than the quickest ones
-// lately there are more of them, else fewer.
-import {
-  viewDecisionsMax,
-  viewPaceGoal,
-  viewPaceMs,
-  viewPaceSamples,
-  viewRestMaxMs,
-  viewShareMin,
-} from "../../shared/limits.ts";
-import { type Clock } from "../ports.ts";
+// How fast a leading node changes views. All leaders of a cluster change theirs at the same time, and slices stand still
+// for longer when changes wait for each other: where nobody is in need they come one at a time, with a rest in between.
+// A slice that lacks members gets them at once, a few slices at a time, which share messages and syncs.
+import { viewDecisionsMax, viewRestMs } from "../../shared/limits.ts";
+import { type Clock, type Timer } from "../ports.ts";
 
 export class ChangePace {
   readonly #clock: Clock;
-  /** Each tells whether its change came about. */
-  readonly #waiting: (() => Promise<boolean>)[] = [];
-  /** What the latest groups took. */
-  readonly #tookMs: number[] = [];
+  readonly #urgent: (() => Promise<void>)[] = [];
+  readonly #calm: (() => Promise<void>)[] = [];
   #running = false;
-  #share = viewShareMin;
+  /** When the next ones begin. */
+  #next: Timer | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Runs a change when it is its turn, in the order of arrival. Ends as the change does. */
-  run(change: () => Promise<void>): Promise<void> {
+  /** Runs a change when it is its turn, urgent ones first, each kind in the order of arrival. Ends as the change does. */
+  run(change: () => Promise<void>, urgent: boolean): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push(async () => {
+    (urgent ? this.#urgent : this.#calm).push(async () => {
       try {
         resolve(await change());
-        return true;
       } catch (error) {
         reject(error);
-        return false;
       }
     });
-    if (!this.#running) {
-      this.#running = true;
-      // Those that come in the same turn are of the same group.
-      this.#runGroupIn(0);
-    }
+    // Those that come in the same turn are of the same group.
+    if (!this.#running && (urgent || !this.#next)) this.#runIn(0);
     return promise;
   }
 
-  #runGroupIn(ms: number): void {
-    this.#clock.after(ms, () => void this.#runGroup());
+  #runIn(ms: number): void {
+    this.#next?.cancel();
+    this.#next = this.#clock.after(ms, () => {
+      this.#next = undefined;
+      void this.#run();
+    });
   }
 
-  async #runGroup(): Promise<void> {
-    const group = this.#waiting.splice(0, viewDecisionsMax);
-    if (group.length === 0) {
-      this.#running = false;
-      return;
-    }
-    const begunMs = this.#clock.monotonicMs();
-    const cameAbout = await Promise.all(group.map((change) => change()));
-    const tookMs = this.#clock.monotonicMs() - begunMs;
-    if (cameAbout.includes(true)) this.#learn(tookMs);
-    this.#runGroupIn(Math.min(viewRestMaxMs, tookMs * (1 / this.#share - 1)));
-  }
-
-  #learn(tookMs: number): void {
-    this.#tookMs.push(tookMs);
-    if (this.#tookMs.length > viewPaceSamples) this.#tookMs.shift();
-    const goalMs = viewPaceGoal * Math.min(...this.#tookMs) + viewPaceMs;
-    this.#share =
-      tookMs <= goalMs ? Math.min(1, this.#share * 1.1) : Math.max(viewShareMin, this.#share * 0.8);
+  async #run(): Promise<void> {
+    const isUrgent = this.#urgent.length > 0;
+    const group = isUrgent ? this.#urgent.splice(0, viewDecisionsMax) : this.#calm.splice(0, 1);
+    if (group.length === 0) return;
+    this.#running = true;
+    await Promise.all(group.map((change) => change()));
+    this.#running = false;
+    // Also when none waits: the next one may come before the rest is over.
+    this.#runIn(isUrgent || this.#urgent.length > 0 ? 0 : viewRestMs);
   }
 }

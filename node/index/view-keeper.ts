@@ -55,7 +55,6 @@ export class ViewKeeper {
   /** Slices whose change is prepared or decided here, and those whose try failed, with the time of the next one. */
   readonly #changing = new Set<Slice>();
   readonly #retryMs = new Map<Slice, number>();
-  /** Slices stand still between the decision and the next view: not so many at a time that they wait for each other. */
   readonly #pace: ChangePace;
   #timer: Timer | undefined;
   #soon: Timer | undefined;
@@ -136,7 +135,9 @@ export class ViewKeeper {
       if (this.#changing.size >= viewChangesMax) return;
       if ((this.#retryMs.get(slice) ?? 0) > now) continue;
       this.#changing.add(slice);
-      void this.#change(leader, next).finally(() => {
+      const isUrgent =
+        leader.members.length < wanted || leader.members.some((voter) => this.#isLost(voter));
+      void this.#change(leader, next, isUrgent).finally(() => {
         this.#changing.delete(slice);
         this.#walkSoon();
       });
@@ -157,7 +158,13 @@ export class ViewKeeper {
     return member?.state === "alive" && voterIdOf(member.id, member.folder) === voter;
   }
 
-  async #change(leader: SliceLeader, next: readonly VoterId[]): Promise<void> {
+  /** Whether a member is dead or has another disk. One that leaves in good order serves until it is replaced. */
+  #isLost(voter: VoterId): boolean {
+    const member = this.#options.route.find(nodeOfVoter(voter));
+    return !member || member.state === "dead" || voterIdOf(member.id, member.folder) !== voter;
+  }
+
+  async #change(leader: SliceLeader, next: readonly VoterId[], isUrgent: boolean): Promise<void> {
     const { clock, elections } = this.#options;
     const { slice, members } = leader;
     try {
@@ -172,7 +179,7 @@ export class ViewKeeper {
           if (!asked.every((voter) => this.#isUp(voter)))
             throw new RingstowError("Unavailable", "Cannot change a view: a newcomer is gone");
           await this.#decide(leader, next);
-        });
+        }, isUrgent);
         this.#retryMs.delete(slice);
         return;
       }

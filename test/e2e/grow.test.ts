@@ -57,17 +57,21 @@ async function join(): Promise<void> {
   nodes.push(await cluster.join());
 }
 
-/** Until every slice is held by three nodes, and no more by others. Gives how long that took, in ms. */
+/** Until every slice is held by three nodes, and no view changes any more. Gives how long that took, in ms. */
 async function threeEach(): Promise<number> {
   const startedMs = performance.now();
   let held: number[] = [];
   await until(
     "every slice to have three voters",
     async () => {
-      held = (await statuses(everyone())).map(({ slicesHeld }) => slicesHeld);
-      return held.every((count) => count > 0) && sum(held) === 3 * SLICES ? true : undefined;
+      const told = await statuses(everyone());
+      held = told.map(({ slicesHeld }) => slicesHeld);
+      const isQuiet = told.every(({ views }) => views.changing === 0);
+      return isQuiet && held.every((count) => count > 0) && sum(held) === 3 * SLICES
+        ? true
+        : undefined;
     },
-    120_000,
+    240_000,
   ).catch(async (error: unknown) => {
     throw new Error(`Slices held: ${held.join(" ")}\n${await oddViews()}`, { cause: error });
   });
