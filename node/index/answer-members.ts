@@ -26,8 +26,9 @@ export function answerMembers(
   peers.onCall("index.readfast", ({ slice, key, want }) => replica.readFast(slice, key, want));
   peers.onCall("index.scan", ({ ranges }) => replica.scanAll(ranges));
   peers.onCall("index.digests", async ({ slices, epochs }, caller) => {
-    // Who asks counts this node among the members of a view that it may have missed the start of.
-    if (caller.id) void directory.learnLater(caller.id, slices, epochs);
+    // Who asks counts this node among the members of a view that it may have missed the start of. Without the news there
+    // is no answer: two that hold nothing seem equal, and nothing else would make the other one ask again.
+    if (caller.id) await directory.learnLater(caller.id, slices, epochs);
     const found: string[] = [];
     // One by one: each may hold a page of the store.
     for (const slice of slices) found.push(await digests.of(slice));

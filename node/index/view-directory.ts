@@ -75,7 +75,10 @@ export class ViewDirectory {
     return ended;
   }
 
-  /** Learns what a node knows of these slices: it spoke of epochs that are later than what is known here. */
+  /**
+   * Learns what a node knows of these slices: it spoke of epochs that are later than what is known here. Throws
+   * Unavailable when it does not answer.
+   */
   async learnLater(
     node: NodeId,
     slices: readonly Slice[],
@@ -84,7 +87,8 @@ export class ViewDirectory {
     const later = slices.filter((slice, i) => (epochs[i] ?? 0) > this.viewOf(slice).epoch);
     if (later.length === 0) return;
     const reply = await this.#ask(node, { slices: later }, callTimeoutMs);
-    for (const { slice, view } of reply?.views ?? []) this.learn(slice, view);
+    if (!reply) throw new RingstowError("Unavailable", `Cannot learn views: ${node} is silent`);
+    for (const { slice, view } of reply.views) this.learn(slice, view);
   }
 
   /** Learns what a node knows of all slices; for one that starts, and was away or never there. */

@@ -132,6 +132,13 @@ test("learnLater asks only of slices whose epoch is later, who spoke of it", asy
   expect(asked).toHaveLength(1);
 });
 
+test("learnLater throws when nobody answers, so that it is not taken for done", async () => {
+  answer = () => {
+    throw new TransportError("timeout", "No answer");
+  };
+  await expect(directory.learnLater(FAR!, [SLICE], [4])).rejects.toThrow("is silent");
+});
+
 test("tell and learnAll carry every view beyond the first, page by page", async () => {
   for (let slice = 0; slice < viewPageMax + 10; slice++) directory.learn(slice as Slice, view(2));
   const first = directory.tell({});
