@@ -12,6 +12,7 @@ import {
   type S3Client,
   S3ServiceException,
 } from "@aws-sdk/client-s3";
+import { quantile } from "./chaos/timings.ts";
 import { type DevFile } from "./dev-cluster.ts";
 import { sdkClient } from "./sdk.ts";
 
@@ -54,6 +55,8 @@ export interface LoadReport {
   /** The longest time in which no client's write was acknowledged, and the longest single call. */
   readonly longestGapMs: number;
   readonly longestCallMs: number;
+  /** How long acknowledged puts of 1 KiB took. */
+  readonly smallPuts: { readonly count: number; readonly medianMs: number; readonly p99Ms: number };
 }
 
 /** Several clients on one cluster, all running between run() and quiet(). */
@@ -67,6 +70,7 @@ export class Load {
   #longestGapMs = 0;
   #longestCallMs = 0;
   #writes = 0;
+  #smallPutsMs: number[] = [];
   #nextContent = 1;
   readonly #pauseMs: number;
 
@@ -109,9 +113,15 @@ export class Load {
       writes: this.#writes,
       longestGapMs: Math.round(this.#longestGapMs),
       longestCallMs: Math.round(this.#longestCallMs),
+      smallPuts: {
+        count: this.#smallPutsMs.length,
+        medianMs: Math.round(quantile(this.#smallPutsMs, 0.5)),
+        p99Ms: Math.round(quantile(this.#smallPutsMs, 0.99)),
+      },
     };
     for (const name of Object.keys(this.#calls)) delete this.#calls[name];
     this.#writes = this.#longestGapMs = this.#longestCallMs = 0;
+    this.#smallPutsMs = [];
     return report;
   }
 
@@ -149,10 +159,13 @@ export class Load {
     return this.#nextContent++;
   }
 
-  called(name: string, startedMs: number, acknowledgedWrite: boolean): void {
+  /** A call has ended as it should. `size`: bytes of the key's contents. */
+  called(name: string, size: number, startedMs: number, acknowledgedWrite: boolean): void {
+    const tookMs = performance.now() - startedMs;
     this.#calls[name] = (this.#calls[name] ?? 0) + 1;
-    this.#longestCallMs = Math.max(this.#longestCallMs, performance.now() - startedMs);
+    this.#longestCallMs = Math.max(this.#longestCallMs, tookMs);
     if (!acknowledgedWrite) return;
+    if (name !== "delete" && size === KiB) this.#smallPutsMs.push(tookMs);
     this.#writes++;
     if (!this.#stop) this.#noteGap();
   }
@@ -202,7 +215,8 @@ class LoadClient {
       else if (kind === 7) await this.#refused(owned, { IfNoneMatch: "*" });
       else if (kind === 8) await this.#refused(owned, { IfMatch: '"0123456789abcdef"' });
       else await this.#put(owned, owned.etag === undefined ? {} : { IfMatch: owned.etag });
-      this.#load.called(name, startedMs, name !== "get" && !(exists && (kind === 7 || kind === 8)));
+      const isWrite = name !== "get" && !(exists && (kind === 7 || kind === 8));
+      this.#load.called(name, owned.size, startedMs, isWrite);
       return true;
     } catch (error) {
       const status = (error as S3ServiceException).$metadata?.httpStatusCode;

@@ -24,6 +24,8 @@ export interface Resize {
 
 const NODES = 5;
 const SLICES = 4_096;
+/** How long clients work before the first change: what the machine takes for a call by itself. */
+const baselineMs = 30_000;
 const FLAGS = ["--join-after", "2", "--repair-after", "3"];
 
 export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): Promise<Resize> {
@@ -33,6 +35,8 @@ export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): 
   try {
     await load.prepare();
     load.run();
+    await setTimeout(baselineMs);
+    say(`resize    no change for ${seconds(baselineMs)}, ${summary(load.report())}`);
     for (let round = 1; round <= rounds; round++) {
       const startedMs = performance.now();
       const added = await cluster.join();
@@ -83,7 +87,8 @@ async function settled({ folder }: DevCluster, nodes: readonly DevNode[]): Promi
 
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
 
-function summary({ calls, longestCallMs }: LoadReport): string {
+function summary({ calls, longestCallMs, smallPuts }: LoadReport): string {
   const count = Object.values(calls).reduce((sum, one) => sum + one, 0);
-  return `${count} calls, the longest ${longestCallMs} ms`;
+  const { medianMs, p99Ms } = smallPuts;
+  return `${count} calls, the longest ${longestCallMs} ms; puts of 1 KiB: median ${medianMs}, p99 ${p99Ms} ms`;
 }
