@@ -172,7 +172,7 @@ class IndexModule implements Index {
         this.#views.elected(leader, election);
         this.#copies.elected(leader, election.names);
       },
-      onBehind: (leader) => this.#views.behind(leader),
+      onBehind: (slice, view) => this.#views.behind(slice, view),
       onPassed: (slice, view) => void this.#views.directory.learn(slice, view),
     });
   }
@@ -255,7 +255,7 @@ class IndexModule implements Index {
     return { epoch, members: members.map(nodeOfVoter), leader };
   }
 
-  recover(lost: ReadonlySet<NodeId>): number {
+  recover(lost: ReadonlySet<NodeId>): Promise<number> {
     return this.#views.recover(lost);
   }
 

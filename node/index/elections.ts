@@ -249,11 +249,14 @@ export class Elections {
   }
 
   /** Who began a change may be gone, and a slice without writes hears of such a member at its elections alone. */
-  #tellBehind({ slice, ballot, first, elected, behind }: Candidacy): void {
-    const leader = this.#leaders.get(slice);
+  #tellBehind(candidacy: Candidacy): void {
+    const { slice, view, ballot, first, elected, behind, answers } = candidacy;
     // At the first one of a view others may still be on their way into it.
-    if (!elected || first || behind === undefined || leader?.ballot !== ballot) return;
-    this.#options.onBehind?.(leader, behind);
+    if (first || behind === undefined) return;
+    const isLeader = elected && this.#leaders.get(slice)?.ballot === ballot;
+    // Without that member there may be no majority.
+    const isInVain = !elected && answers === view.members.length;
+    if (isLeader || isInVain) this.#options.onBehind?.(slice, view, behind);
   }
 
   #lead({ slice, view, ballot, first, promises }: Candidacy): void {

@@ -109,11 +109,13 @@ export class Executor {
     const { clock, chance, route, views } = this.#options;
     const deadline = clock.monotonicMs() + operationDeadlineMs;
     const failed = new Set<NodeId>();
+    /** Those that answered and knew of no leader: they may not vote yet, and others may have one. */
+    const passed = new Set<NodeId>();
     let again = false;
     let inCircles = false;
     let next = this.#hints.get(slice);
     for (let attempt = 1; !watch.over; attempt++) {
-      const target: NodeId = next ?? this.#candidate(slice, failed);
+      const target: NodeId = next ?? this.#candidate(slice, failed, passed);
       next = undefined;
       try {
         const call = ask(target, failed.size > 0 || inCircles, again);
@@ -128,10 +130,12 @@ export class Executor {
         }
         if (views.learn(slice, reply.view)) {
           failed.clear();
+          passed.clear();
           this.#hints.delete(slice);
           continue;
         }
         const leader = reply.leader as NodeId | undefined;
+        if (leader === undefined) passed.add(target);
         if (leader !== undefined && leader !== target && !failed.has(leader)) {
           next = leader;
           // Members may point at each other while an election goes on: pause now and then. They may do so for ever when
@@ -166,10 +170,12 @@ export class Executor {
     return this.#options.views.viewOf(slice).members.map(nodeOfVoter);
   }
 
-  /** The first member that did not fail, live ones first. */
-  #candidate(slice: Slice, failed: ReadonlySet<NodeId>): NodeId {
+  /** The first member that did not fail and was not passed over, live ones first; then they are asked anew. */
+  #candidate(slice: Slice, failed: ReadonlySet<NodeId>, passed: Set<NodeId>): NodeId {
     const members = this.#members(slice).filter((node) => !failed.has(node));
-    const live = members.find((node) => isLive(this.#options.route.find(node)));
-    return live ?? members[0] ?? this.#members(slice)[0]!;
+    const live = members.filter((node) => isLive(this.#options.route.find(node)));
+    if (live.every((node) => passed.has(node))) passed.clear();
+    const next = live.find((node) => !passed.has(node));
+    return next ?? members[0] ?? this.#members(slice)[0]!;
   }
 }

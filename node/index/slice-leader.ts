@@ -65,7 +65,7 @@ export interface SliceLeaderOptions {
   /** A member missed writes that were decided without it. */
   readonly onMissed: (slice: Slice, member: VoterId) => void;
   /** A member is not yet active in this leader's view. */
-  readonly onBehind?: ((leader: SliceLeader, member: VoterId) => void) | undefined;
+  readonly onBehind?: ((slice: Slice, view: View, member: VoterId) => void) | undefined;
   /** A member is in a later view, or knows of one. */
   readonly onPassed?: ((slice: Slice, view: KnownView) => void) | undefined;
   /** Another ballot, or no majority: this leader is over. */
@@ -354,7 +354,7 @@ export class SliceLeader {
         // Else a member whose campaign failed would stay out for good: it refuses all that this leader writes. The
         // next election is won above its promise.
         overtaken: () => this.depose(),
-        behind: (member) => this.#options.onBehind?.(this, member),
+        behind: (member) => this.#options.onBehind?.(this.slice, this.view, member),
         passed: (view) => this.#options.onPassed?.(this.slice, view),
       });
       this.#requireLead();

@@ -149,13 +149,17 @@ export class Synchroniser {
     this.#retries.get(node)?.cancel();
     const timer = this.#options.clock.after(pauseMs, () => {
       this.#retries.delete(node);
-      if (this.#options.route.live().some(({ id }) => id === node)) this.#begin(node, true);
+      if (this.#isLive(node)) this.#begin(node, true);
       else {
         this.#left.delete(node);
         this.#wanted.delete(node);
       }
     });
     this.#retries.set(node, timer);
+  }
+
+  #isLive(node: NodeId): boolean {
+    return this.#options.route.live().some(({ id }) => id === node);
   }
 
   /** What we pulled in vain may be newer here: then the other one has to pull. */
@@ -166,7 +170,10 @@ export class Synchroniser {
     await this.#options.peers.call(peer, "index.behind", { slices: [...slices] }, prepareTimeoutMs);
   }
 
-  /** A member missed a write that this node's leader decided: tell it, again and again until it heard. */
+  /**
+   * A member missed a write that this node's leader decided: tell it, again and again until it heard. One that is gone
+   * is compared with when it is back.
+   */
   tellBehind(slice: Slice, member: VoterId): void {
     const node = nodeOfVoter(member);
     if (node === this.#options.route.self.id) {
@@ -192,6 +199,10 @@ export class Synchroniser {
     this.#options.clock.after(syncPauseMs, () => {
       const slices = [...(this.#missed.get(node) ?? [])];
       if (this.#stopped || slices.length === 0) return;
+      if (!this.#isLive(node)) {
+        this.#missed.delete(node);
+        return;
+      }
       const peer = this.#options.route.peer(node);
       const told = peer
         ? this.#options.peers.call(peer, "index.behind", { slices }, prepareTimeoutMs)

@@ -367,7 +367,7 @@ export interface Index {
    * An operator's order: go on without nodes that are lost for good in slices whose majority is among them. Writes may
    * be lost. Gives the number of slices that this node begins to recover; others begin with the rest.
    */
-  recover(lost: ReadonlySet<NodeId>): number;
+  recover(lost: ReadonlySet<NodeId>): Promise<number>;
   /**
    * Makes a number of copies the setting of the cluster: views and blocks follow by themselves. Gives the setting that
    * is decided; of two that race, one is later. Throws as execute().

@@ -27,7 +27,7 @@ import { ViewKeeper, type ViewKeeperOptions } from "./view-keeper.ts";
 import { type PauseSummary, ViewPauses } from "./view-pauses.ts";
 import { ViewReplica } from "./view-replica.ts";
 import { ViewSettler } from "./view-settler.ts";
-import { type ViewChange } from "./views.ts";
+import { type View, type ViewChange } from "./views.ts";
 
 export interface ViewChangesOptions extends Omit<
   ViewKeeperOptions,
@@ -120,20 +120,25 @@ export class ViewChanges {
     if (first) this.#pauses.ended(leader.slice, leader.view.epoch);
   }
 
-  /** A member of this leader's view is not active in it: it may never have heard of it. */
-  behind({ slice, view }: SliceLeader): void {
-    const { previous } = this.#standings.standing(slice);
-    if (previous) void this.#settler.settle(slice, { view, previous });
+  /** A member of the view that this node leads, or tries to, is not active in it: it may never have heard of it. */
+  behind(slice: Slice, view: View): void {
+    const { view: present, previous } = this.#standings.standing(slice);
+    if (previous && present.epoch === view.epoch)
+      void this.#settler.settle(slice, { view, previous });
   }
 
   /**
    * An operator says that these nodes are lost for good. Slices whose majority is among them go on with the members that
-   * are left; writes may be lost. Gives the number of slices that this node begins to recover.
+   * are left; writes may be lost. All other nodes are asked for later views before. Gives the number of slices that this
+   * node begins to recover.
    */
-  recover(lost: ReadonlySet<NodeId>): number {
+  async recover(lost: ReadonlySet<NodeId>): Promise<number> {
     const { route, log, sliceBits } = this.#options;
-    const parts = { standings: this.#standings, settler: this.#settler, self: route.voter, log };
-    return recover(parts, 2 ** sliceBits, lost);
+    const others = route.live().filter(({ id }) => id !== route.self.id && !lost.has(id));
+    await Promise.all(others.map(({ id }) => this.directory.learnAll(id)));
+    const { directory } = this;
+    const [standings, settler] = [this.#standings, this.#settler];
+    return recover({ standings, directory, settler, self: route.voter, log }, 2 ** sliceBits, lost);
   }
 
   // ------------------------------------------------------------------ inside
@@ -143,8 +148,9 @@ export class ViewChanges {
     for (let number = 0; number < 2 ** this.#options.sliceBits; number++) {
       const slice = number as Slice;
       const { mode, forward, joining } = this.#standings.standing(slice);
-      const change = joining ?? forward;
-      if (change && mode !== "active") void this.#settler.settle(slice, change, settleBackupMs);
+      // Whoever holds nothing of a slice that it left has done its part.
+      const change = joining ?? (mode === "sealed" ? forward : undefined);
+      if (change) void this.#settler.settle(slice, change, settleBackupMs);
     }
   }
 
@@ -242,6 +248,8 @@ export class ViewChanges {
       complete: await this.#joiner.precopy(slice, epoch, source),
     }));
     peers.onCall("index.views", (request) => this.directory.tell(request));
-    peers.onCall("index.recover", ({ lost }) => ({ slices: this.recover(new Set(lost)) }));
+    peers.onCall("index.recover", async ({ lost }) => ({
+      slices: await this.recover(new Set(lost)),
+    }));
   }
 }

@@ -205,6 +205,10 @@ export class ViewJoiner {
       await pause(clock, pauseMs);
       pauseMs = Math.min(2 * pauseMs, gatherPauseMaxMs);
     }
+    // Another view took its place, without this folder: what was gathered is of no use.
+    const { mode, joining } = standings.standing(slice);
+    if (!this.#stopped && mode === "none" && !joining && !this.#precopies.has(slice))
+      await standings.retire(slice);
   }
 
   /** One try. True when this folder is active, or need not be any more. */

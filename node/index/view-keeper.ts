@@ -16,7 +16,7 @@ import { RingstowError } from "../../shared/errors.ts";
 import { type Slice, anchorOf } from "../../shared/slices.ts";
 import { type Peers } from "../peers.ts";
 import { type Clock, type Log, type Timer, TransportError } from "../ports.ts";
-import { type Route, nodesOf } from "../route/types.ts";
+import { type Member, type Route, nodesOf } from "../route/types.ts";
 import { pause, waitAtMost } from "../waiting.ts";
 import { ChangePace } from "./change-pace.ts";
 import { type Elections } from "./elections.ts";
@@ -52,8 +52,10 @@ export interface ViewKeeperOptions {
 export class ViewKeeper {
   readonly #options: ViewKeeperOptions;
   readonly #eligible: EligibleNodes;
-  /** Slices whose change is prepared or decided here, and those whose try failed, with the time of the next one. */
-  readonly #changing = new Set<Slice>();
+  /** Slices whose change is prepared or decided here: those that lacked a member when it began, and others. */
+  readonly #urgent = new Set<Slice>();
+  readonly #calm = new Set<Slice>();
+  /** When a change that failed is tried again. */
   readonly #retryMs = new Map<Slice, number>();
   readonly #pace: ChangePace;
   #timer: Timer | undefined;
@@ -73,7 +75,7 @@ export class ViewKeeper {
 
   /** Changes that are prepared or decided here. */
   get count(): number {
-    return this.#changing.size;
+    return this.#urgent.size + this.#calm.size;
   }
 
   start(): void {
@@ -108,7 +110,7 @@ export class ViewKeeper {
   }
 
   #walk(): void {
-    const { clock, elections, route, sliceBits, faults } = this.#options;
+    const { clock, elections, route, faults } = this.#options;
     const now = clock.monotonicMs();
     const { copies } = route.copies();
     if (copies !== this.#copies) this.#dirty = true;
@@ -117,31 +119,54 @@ export class ViewKeeper {
     this.#copies = copies;
     const eligible = this.#eligible.of(route.members());
     const wanted = viewSize(copies, nodesOf(route));
-    for (const slice of elections.slicesLed()) {
-      const leader = elections.leaderOf(slice);
-      if (!leader || this.#changing.has(slice)) continue;
-      const size = nextSize(leader.members.length, wanted, eligible.length);
-      if (size === undefined) continue;
-      const anchor = anchorOf(slice, sliceBits);
-      const desired = route
-        .desired(anchor, size, eligible)
-        .map(({ id, folder }) => voterIdOf(id, folder));
-      const next =
-        faults?.restlessViews?.(leader.members, slice) ??
-        nextMembers(leader.members, desired, (voter) => this.#isUp(voter));
+    const leaders = elections.slicesLed().flatMap((slice) => elections.leaderOf(slice) ?? []);
+    const [urgent, calm] = partition(leaders, (leader) => this.#isInNeed(leader, wanted));
+    this.#begin(urgent, this.#urgent, wanted, eligible);
+    this.#begin(calm, this.#calm, wanted, eligible);
+  }
+
+  /** Begins changes that these slices want, as long as there are not too many under way. */
+  #begin(
+    leaders: readonly SliceLeader[],
+    underWay: Set<Slice>,
+    wanted: number,
+    eligible: readonly Member[],
+  ): void {
+    const now = this.#options.clock.monotonicMs();
+    for (const leader of leaders) {
+      const { slice } = leader;
+      if (this.#urgent.has(slice) || this.#calm.has(slice)) continue;
+      const next = this.#nextMembers(leader, wanted, eligible);
       if (!next || sameMembers(leader.members, next)) continue;
       // Looked at again whether it works out or not: a view may need several steps.
       this.#dirty = true;
-      if (this.#changing.size >= viewChangesMax) return;
+      if (underWay.size >= viewChangesMax) return;
       if ((this.#retryMs.get(slice) ?? 0) > now) continue;
-      this.#changing.add(slice);
-      const isUrgent =
-        leader.members.length < wanted || leader.members.some((voter) => this.#isLost(voter));
-      void this.#change(leader, next, isUrgent).finally(() => {
-        this.#changing.delete(slice);
+      underWay.add(slice);
+      void this.#change(leader, next, underWay === this.#urgent).finally(() => {
+        underWay.delete(slice);
+        // A walk that passed it over meanwhile may have found nothing else to do.
+        this.#dirty = true;
         this.#walkSoon();
       });
     }
+  }
+
+  #nextMembers(
+    { slice, members }: SliceLeader,
+    wanted: number,
+    eligible: readonly Member[],
+  ): readonly VoterId[] | undefined {
+    const { route, sliceBits, faults } = this.#options;
+    const size = nextSize(members.length, wanted, eligible.length);
+    if (size === undefined) return undefined;
+    const desired = route
+      .desired(anchorOf(slice, sliceBits), size, eligible)
+      .map(({ id, folder }) => voterIdOf(id, folder));
+    return (
+      faults?.restlessViews?.(members, slice) ??
+      nextMembers(members, desired, (voter) => this.#isUp(voter))
+    );
   }
 
   /** A place among the changes is free: not only once a second is the next one begun. */
@@ -158,10 +183,18 @@ export class ViewKeeper {
     return member?.state === "alive" && voterIdOf(member.id, member.folder) === voter;
   }
 
-  /** Whether a member is dead or has another disk. One that leaves in good order serves until it is replaced. */
-  #isLost(voter: VoterId): boolean {
-    const member = this.#options.route.find(nodeOfVoter(voter));
-    return !member || member.state === "dead" || voterIdOf(member.id, member.folder) !== voter;
+  /**
+   * Whether a slice lacks a member, or one is dead or has another disk. One that leaves in good order serves until it
+   * is replaced.
+   */
+  #isInNeed({ members }: SliceLeader, wanted: number): boolean {
+    return (
+      members.length < wanted ||
+      members.some((voter) => {
+        const member = this.#options.route.find(nodeOfVoter(voter));
+        return !member || member.state === "dead" || voterIdOf(member.id, member.folder) !== voter;
+      })
+    );
   }
 
   async #change(leader: SliceLeader, next: readonly VoterId[], isUrgent: boolean): Promise<void> {
@@ -172,11 +205,16 @@ export class ViewKeeper {
       const asked = next.filter((voter) =>
         next.length < members.length ? voter !== elections.voter : !members.includes(voter),
       );
-      const copied = await Promise.all(asked.map((voter) => this.#precopy(leader, voter)));
-      if (copied.every(Boolean) && elections.leaderOf(slice) === leader) {
+      const prepare = async (): Promise<boolean> =>
+        (await Promise.all(asked.map((voter) => this.#precopy(leader, voter)))).every(Boolean);
+      if ((await prepare()) && elections.leaderOf(slice) === leader) {
         await this.#pace.run(async () => {
-          // It may have waited for its turn.
-          if (!asked.every((voter) => this.#isUp(voter)))
+          // It may have waited for its turn. Where the size changes, more than one may be missing now.
+          const isReady =
+            next.length === members.length
+              ? asked.every((voter) => this.#isUp(voter))
+              : await prepare();
+          if (!isReady || elections.leaderOf(slice) !== leader)
             throw new RingstowError("Unavailable", "Cannot change a view: a newcomer is gone");
           await this.#decide(leader, next);
         }, isUrgent);
@@ -249,4 +287,11 @@ export class ViewKeeper {
       this.#options.log.error("Cannot change a view", { slice, error: String(error) });
     }
   }
+}
+
+function partition<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  const first: T[] = [];
+  const second: T[] = [];
+  for (const one of all) (isFirst(one) ? first : second).push(one);
+  return [first, second];
 }

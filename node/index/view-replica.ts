@@ -64,9 +64,11 @@ export class ViewReplica {
     }
     const isMember = change.previous.members.includes(this.#states.voter);
     if (!isMember || view.epoch >= change.previous.epoch) return refuse(state, "epoch");
-    const joins = state.joining && state.joining.view.epoch <= change.previous.epoch;
-    if (holds || joins || newestView(state).epoch < change.view.epoch) {
-      state.joining = undefined;
+    const { joining, forward } = state;
+    const isOvertaken = joining !== undefined && joining.view.epoch < change.view.epoch;
+    if (isOvertaken) state.joining = undefined;
+    // Not only what it joins may say so: it can still be told not to.
+    if (holds || isOvertaken || (forward?.view.epoch ?? 0) < change.view.epoch) {
       this.#giveUp(slice, state, change, "none");
       await this.#states.save(slice, state);
     }
@@ -100,6 +102,7 @@ export class ViewReplica {
     // An earlier view is not joined any more, whether this folder is of the later one or not.
     const isOvertaken = joining !== undefined && joining.view.epoch < change.view.epoch;
     if (isNew || isOvertaken) state.joining = isMember ? change : undefined;
+    if (isOvertaken && !isMember) state.forward = change; // else it would forget that it knows of this view
     if (isStale) this.#giveUp(slice, state, change, "none");
     const isSealed = view.epoch === change.previous.epoch && mode === "active";
     if (isSealed) this.#giveUp(slice, state, change, settled && !isMember ? "none" : "sealed");

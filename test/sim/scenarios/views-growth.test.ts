@@ -115,8 +115,8 @@ test("two of three nodes are lost: nothing is served until an operator orders to
   });
   await world.clock.runFor(20_000);
   expect(await scene.run(client.get("k", { at: 2 }))).toBeUndefined();
-  expect(world.node(2).index.recover(new Set())).toBe(0);
-  expect(world.node(2).index.recover(new Set(lost))).toBe(16);
+  expect(await world.clock.settle(world.node(2).index.recover(new Set()))).toBe(0);
+  expect(await world.clock.settle(world.node(2).index.recover(new Set(lost)))).toBe(16);
   await world.clock.runFor(2_000);
   expect(await scene.run(client.get("k", { at: 2 }))).toEqual({ value });
   const next = await scene.run(client.put("k", 50, { at: 2 }));

@@ -34,8 +34,8 @@ test("run lets changes that are not urgent begin one at a time, with a rest afte
   await asked(ask("a", false), ask("b", false), ask("c", false));
   expect(begun).toEqual([
     ["a", 0],
-    ["b", 50],
-    ["c", 100],
+    ["b", 35],
+    ["c", 70],
   ]);
 });
 
@@ -47,8 +47,8 @@ test("run keeps the rest when the next change comes later", async () => {
   await asked(ask("c", false));
   expect(begun).toEqual([
     ["a", 0],
-    ["b", 50],
-    ["c", 1_060],
+    ["b", 35],
+    ["c", 1_045],
   ]);
 });
 

@@ -106,6 +106,19 @@ describe("Executor", () => {
     expect(bench.clock.now).toBe(2);
   });
 
+  test("asks another member when one knows of no leader, and that one anew when none does", async () => {
+    const bench = new Bench();
+    let looks = 0;
+    const answers = {
+      [A]: pointsAt(),
+      [B]: pointsAt(),
+      [C]: () => (++looks === 1 ? pointsAt() : done("C"))(false, false),
+    };
+    expect((await bench.ask(answers)).by).toBe("C");
+    expect(bench.order()).toEqual([A, B, C, A, B, C]);
+    expect(bench.asked.some(({ urge, again }) => urge || again)).toBe(false);
+  });
+
   test("passes over members that are known to be dead", async () => {
     const bench = new Bench();
     bench.states.set(A, "dead");
@@ -254,7 +267,8 @@ describe("Executor", () => {
     bench.unreachable.clear();
     let asked = 0;
     const late: Answer = () => (++asked > 3 ? { type: "done", by: "A" } : { type: "notLeader" });
-    expect((await bench.ask({ [A]: late })).by).toBe("A");
+    const answers = { [A]: late, [B]: pointsAt(), [C]: pointsAt() };
+    expect((await bench.ask(answers)).by).toBe("A");
   });
 
   test("does not follow a pointer to a member that just did not answer", async () => {

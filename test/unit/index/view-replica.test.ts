@@ -178,6 +178,26 @@ describe("SEAL", () => {
     expect(replica.votesIn(SLICE)).toBe(false);
   });
 
+  // Who asked counts on it: a majority of the view may be this member and one that decided nothing.
+  test("of a member that joins this view or a later one: it never votes in the earlier one, whatever it is told", async () => {
+    const toFourth: ViewChange = { view: { epoch: 4, members: [E!, F!, A!] }, previous: third };
+    for (const leave of [
+      () => install(toFourth),
+      () => durably(standings.leaveJoin(SLICE, standings.standing(SLICE).joining!)),
+    ]) {
+      open(D, new HeldStore());
+      await install(toSecond);
+      await install(toThird);
+      expect(await seal(toThird)).toEqual({ ok: true, state: "empty" });
+      expect(standings.standing(SLICE).joining).toEqual(toThird);
+      await leave();
+      restart(D);
+      expect(standings.standing(SLICE).joining).toBeUndefined();
+      expect(await install(toSecond)).toBe(false);
+      expect(replica.votesIn(SLICE)).toBe(false);
+    }
+  });
+
   test("wins over an activation that is on its way to the disk", async () => {
     open(D);
     await install(toSecond);

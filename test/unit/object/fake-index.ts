@@ -50,7 +50,7 @@ export class FakeIndex implements Index {
     this.#clock = clock;
   }
 
-  recover(): number {
+  async recover(): Promise<number> {
     throw new Error("unused");
   }
 
