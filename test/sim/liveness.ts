@@ -16,7 +16,7 @@ import { checkRing, isIdeal } from "./ring-invariants.ts";
 import { type World } from "./world.ts";
 
 const answerWithinMs = 30_000; // after the heal every node serves within so long
-const refusedWithinMs = 10_000; // after the heal no write is refused any more
+const refusedWithinMs = 10_000; // after the heal nothing is refused any more
 const convergeWithinMs = 120_000; // after the heal replicas are equal within so long
 const copiesWithinMs = 180_000; // after that blocks have all their copies: a dead node is waited for, and leaders look once a minute
 const ringWithinMs = 60_000; // after the heal the ring is one, and all tables agree, within so long
@@ -35,21 +35,27 @@ export async function checkService(healed: Healed): Promise<number> {
   const { world, history, bucket, keys, plainKeys } = healed;
   const { clock } = world;
   const begunMs = clock.now;
+  // A node that has just lost sight of most members, or is only getting to know the others, says so at once, and may be
+  // asked again.
+  const isPatient = (): boolean => clock.now - begunMs <= refusedWithinMs;
   const serve = async (at: number): Promise<string | undefined> => {
     const client = new Client(`final ${at}`, world, history, bucket);
     const written = plainKeys[at % plainKeys.length]!;
-    // A node that has just lost sight of most members says so at once, and may be asked again.
     for (let isServed = false; !isServed;) {
       const { outcome, reason } = await client.put(written, 100, { at });
       isServed = outcome === "ok";
-      if (!isServed && clock.now - begunMs > refusedWithinMs)
+      if (!isServed && !isPatient())
         return `node ${at} does not take a put after the heal: ${reason}`;
     }
     for (const key of keys) {
-      if (!(await client.get(key, { at })))
-        return `node ${at} does not answer a get after the heal`;
+      while (!(await client.get(key, { at }))) {
+        if (!isPatient()) return `node ${at} does not answer a get after the heal`;
+      }
     }
-    return (await client.list("", 5, keys)) ? undefined : `node ${at} does not list`;
+    while (!(await client.list("", 5, keys))) {
+      if (!isPatient()) return `node ${at} does not list`;
+    }
+    return undefined;
   };
   const served = await clock.settle(Promise.all(world.up().map(serve)), {
     deadlineMs: begunMs + answerWithinMs,
