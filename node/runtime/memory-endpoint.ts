@@ -58,8 +58,9 @@ export class MemoryEndpoint implements Transport {
   async call(peer: Peer, name: string, request: unknown, timeoutMs: number): Promise<unknown> {
     const bytes = packPlain(name, request);
     return this.#await<unknown>(peer, name, timeoutMs, (resolve, fail) => {
+      const connected = this.network.find(peer.address);
       this.post(peer.address, "request", name, () => {
-        const callee = this.#findCallee(peer, fail);
+        const callee = this.#findCallee(peer, connected, fail);
         if (callee) callee.#answer(this, name, bytes, resolve, fail);
       });
     });
@@ -71,9 +72,10 @@ export class MemoryEndpoint implements Transport {
       const [delay] = this.network.policy(this.address, peer.address, "stream", name);
       if (delay === undefined) return; // lost: the time-out will say so
       const age = this.network.linkAge(this.address, peer.address);
+      const connected = this.network.find(peer.address);
       this.network.clock.after(delay, () => {
         if (this.network.linkAge(this.address, peer.address) !== age) return;
-        const callee = this.#findCallee(peer, fail);
+        const callee = this.#findCallee(peer, connected, fail);
         if (!callee || this.crashed) return;
         callee.#accept(this, name, bytes, resolve, isWaiting);
       });
@@ -178,8 +180,17 @@ export class MemoryEndpoint implements Transport {
     return true;
   }
 
-  #findCallee(peer: Peer, fail: (error: Error) => void): MemoryEndpoint | undefined {
+  /** @param connected who answered at the address when the message was sent; undefined: nobody, it was still to dial */
+  #findCallee(
+    peer: Peer,
+    connected: MemoryEndpoint | undefined,
+    fail: (error: Error) => void,
+  ): MemoryEndpoint | undefined {
     const callee = this.network.find(peer.address);
+    if (callee && connected && callee !== connected) {
+      fail(new TransportError("closed", `Cannot go on with "${peer.address}": it started again`));
+      return undefined;
+    }
     if (!callee) {
       fail(new TransportError("unreachable", `Cannot reach "${peer.address}": nobody answers`));
       return undefined;

@@ -1,5 +1,7 @@
 // The network of tests and of the simulator: the Transport port in memory over an injected clock. A policy says how
 // long each message takes, whether it is lost or doubled; nothing else decides, so one seed is one schedule.
+// As on the wire a message belongs to one connection: it never reaches a later process of the address that it was sent
+// to. Else a copy of a request that had no effect could be carried out by a process that never heard of the first.
 import { assert } from "../../shared/errors.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { type Clock, type Transport } from "../ports.ts";

@@ -172,4 +172,22 @@ describe("MemoryNetwork.crash", () => {
     again.serve(handlers({ call: async () => "back" }));
     expect(await world.clock.settle(alice.transport.call(bob, "x", null, 1000))).toBe("back");
   });
+
+  test("what was sent to a process reaches no later one, what found nobody may", async () => {
+    const world = memoryWorld((_from, _to, kind) => (kind === "request" ? [5, 50] : [1]));
+    const [alice, bob] = [await world.attach(ALICE), await world.attach(BOB)];
+    let first = 0;
+    bob.transport.serve(handlers({ call: async () => ++first }));
+    await world.clock.settle(alice.transport.call(bob, "x", null, 1000));
+    const late = alice.transport.call(bob, "x", null, 1000);
+    world.network.crash(bob.address);
+    const early = alice.transport.call(bob, "x", null, 1000); // while nobody is there
+    let later = 0;
+    const again = world.network.attach(bob.address, BOB);
+    again.serve(handlers({ call: async () => ++later }));
+    await expect(world.clock.settle(late)).rejects.toMatchObject({ failure: "closed" });
+    expect(await world.clock.settle(early)).toBe(1);
+    await world.clock.runFor(1_000);
+    expect([first, later]).toEqual([1, 2]); // both copies of the second one
+  });
 });
