@@ -126,14 +126,19 @@ export class ViewJoiner {
     }
   }
 
-  /** Deletes what this folder holds of a slice that it is no member of, unless that was copied for a change to come. */
-  async retire(slice: Slice): Promise<void> {
-    if (this.#precopies.has(slice)) return;
-    return this.#turns
-      .take(slice, () => this.#options.standings.retire(slice))
-      .catch((error: unknown) => {
-        this.#options.log.warn("Cannot delete a slice", { slice, error: String(error) });
-      });
+  /**
+   * Deletes what this folder holds of a slice that it is no member of, unless that was copied for a change to come.
+   * False when the disk refused.
+   */
+  async retire(slice: Slice): Promise<boolean> {
+    if (this.#precopies.has(slice)) return true;
+    try {
+      await this.#turns.take(slice, () => this.#options.standings.retire(slice));
+      return true;
+    } catch (error) {
+      this.#options.log.warn("Cannot delete a slice", { slice, error: String(error) });
+      return false;
+    }
   }
 
   /** Joins the view that the replica has noted; resolves when it is active, or another view took its place. */

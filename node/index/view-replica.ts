@@ -155,6 +155,7 @@ export class ViewReplica {
       state.mode = "none";
       await this.#states.save(slice, state);
     }
+    await this.#states.assure(slice, state); // an earlier try may have failed there
     for (;;) {
       const { rows } = await this.#states.versions(slice, "");
       // The folder may have been asked to join again meanwhile.

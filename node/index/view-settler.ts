@@ -104,11 +104,13 @@ export class ViewSettler {
   ): Promise<{ epoch: number; active: boolean }> {
     const { standings, joiner, directory, clock } = this.#options;
     const installing = standings.install(slice, change, settled);
-    const settling = this.#settling.get(slice);
-    if (settled && settling?.change.view.epoch === change.view.epoch) settling.ended = true;
     // What the folder itself knows by now is no news, which would begin another settling.
     directory.learn(slice, { ...change.view, previous: change.previous });
-    if (await installing) await waitAtMost(clock, installTimeoutMs / 2, joiner.join(slice));
+    const isToJoin = await installing;
+    // Not before: a disk that refuses that leaves it to this folder to try again.
+    const settling = this.#settling.get(slice);
+    if (settled && settling?.change.view.epoch === change.view.epoch) settling.ended = true;
+    if (isToJoin) await waitAtMost(clock, installTimeoutMs / 2, joiner.join(slice));
     else if (settled) void this.#retireIfLeft(slice, change);
     // Active now, or then: one that has left since, and holds nothing any more, did its part.
     const active = standings.standing(slice).view.epoch >= change.view.epoch;
@@ -174,12 +176,17 @@ export class ViewSettler {
     }
   }
 
+  /** Gives up what this folder holds of a view that it left, when the disk lets it. */
   async #retireIfLeft(slice: Slice, change: ViewChange): Promise<void> {
-    const { standings, joiner, route } = this.#options;
-    const { view, mode, joining } = standings.standing(slice);
-    const left = !change.view.members.includes(route.voter);
-    if (left && mode !== "active" && !joining && view.epoch <= change.previous.epoch)
-      await joiner.retire(slice);
+    const { standings, joiner, route, clock } = this.#options;
+    if (change.view.members.includes(route.voter)) return;
+    for (let pauseMs = settlePauseMs; !this.#stopped;) {
+      const { view, mode, joining } = standings.standing(slice);
+      if (mode === "active" || joining || view.epoch > change.previous.epoch) return;
+      if (await joiner.retire(slice)) return;
+      await pause(clock, pauseMs);
+      pauseMs = Math.min(2 * pauseMs, settlePauseMaxMs);
+    }
   }
 
   /**

@@ -392,6 +392,21 @@ describe("put and retire", () => {
     expect(standings.standing(SLICE)).toMatchObject({ mode: "none", forward: toSecond });
   });
 
+  test("retire that the disk refused says so again before it deletes anything", async () => {
+    await durably(replica.accept(SLICE, b1, [write(1)]));
+    await seal(toSecond);
+    const failed = expect(standings.retire(SLICE)).rejects.toThrow("The disk refuses");
+    await turn();
+    await store.refuse();
+    await failed;
+    void standings.retire(SLICE);
+    await turn();
+    await store.sync(1);
+    restart();
+    expect(standings.standing(SLICE).mode).toBe("none");
+    expect(replica.read(SLICE, key, "value").value).toBe("v1");
+  });
+
   test("a snapshot whose source retires while it is read is refused", async () => {
     await durably(replica.accept(SLICE, b1, [write(1)]));
     await seal(toSecond);

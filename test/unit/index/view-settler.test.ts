@@ -11,8 +11,10 @@ import { TransportError } from "../../../node/ports.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { type Member, type MemberState } from "../../../node/route/types.ts";
+import { RingstowError } from "../../../shared/errors.ts";
 import {
   type NodeId,
+  type VoterId,
   nodeOfVoter,
   parseFolderId,
   parseNodeId,
@@ -38,6 +40,11 @@ let told: string[];
 let silent: Set<string>;
 let inactive: Set<string>;
 let states: Map<NodeId, MemberState>;
+/** How often this folder tried to give its copy up, and how many of those tries the disk refuses. */
+let retireTries: number;
+let refusedRetires: number;
+/** The disk refuses what INSTALL writes. */
+let refusesInstall: boolean;
 
 /** The settler of A's node. A becomes active as soon as it is told. */
 beforeEach(() => {
@@ -46,8 +53,14 @@ beforeEach(() => {
   silent = new Set();
   inactive = new Set();
   states = new Map();
+  retireTries = refusedRetires = 0;
+  refusesInstall = false;
+  open(A!);
+});
+
+function open(voter: VoterId): void {
   const store = openMemoryStore(new MemoryDisk(), clock, { syncMs: 0 });
-  const replica = new Replica({ store, voter: A!, viewOf: () => first });
+  const replica = new Replica({ store, voter, viewOf: () => first });
   standings = new ViewReplica({ states: replica.states, onSealed: () => {} });
   let known: KnownView = first;
   const directory = {
@@ -63,7 +76,12 @@ beforeEach(() => {
       const { joining } = standings.standing(slice);
       if (joining && !inactive.has("1")) await standings.activate(slice, joining);
     },
-    retire: (slice: Slice) => standings.retire(slice),
+    retire: async (slice: Slice) => {
+      retireTries++;
+      if (retireTries <= refusedRetires) return false;
+      await standings.retire(slice);
+      return true;
+    },
   };
   const unused = (): never => {
     throw new Error("Not used here");
@@ -79,13 +97,19 @@ beforeEach(() => {
     if (silent.has(digit)) throw new TransportError("timeout", "No answer");
     return { epoch: asked.view.epoch, active: !inactive.has(digit) };
   };
+  const { install } = standings;
+  standings.install = async (...of) => {
+    const installing = install.apply(standings, of);
+    if (refusesInstall) throw new RingstowError("DiskFull", "No space is left");
+    return installing;
+  };
   settler = new ViewSettler({
     standings,
     directory: directory as unknown as ViewDirectory,
     joiner: joiner as unknown as ViewJoiner,
     peers: new Peers({ call, open: unused, serve: unused, close: unused }),
     route: {
-      voter: A!,
+      voter,
       find: (id) => ({ id, state: states.get(id) ?? "alive" }) as Member,
       peer: (id) => ({ id, address: id }),
       observed: () => {},
@@ -93,7 +117,7 @@ beforeEach(() => {
     clock,
     log: silentLog,
   });
-});
+}
 
 const nodeC = nodeOfVoter(C!);
 const countOf = (what: string): number => told.filter((one) => one === what).length;
@@ -169,6 +193,34 @@ describe("settle", () => {
     expect(told).toEqual([]);
     await clock.runFor(settleBackupMs);
     expect(told).toEqual(["3"]);
+    expect(settler.count).toBe(0);
+  });
+});
+
+describe("who left", () => {
+  const settle = (): Promise<unknown> =>
+    settler.install(SLICE, change, true).catch((error: unknown) => error);
+
+  test("gives its copy up once the disk lets it", async () => {
+    open(C!);
+    refusedRetires = 2;
+    await clock.settle(standings.seal(SLICE, change), { deadlineMs: clock.now + 1_000 });
+    await clock.settle(settle(), { deadlineMs: clock.now + 1_000 });
+    await clock.runFor(60_000);
+    expect(retireTries).toBe(3);
+    expect(standings.standing(SLICE).mode).toBe("none");
+  });
+
+  // Seed 30005768: who told it was gone by then, and a sealed folder takes no copy of a later view.
+  test("sees to it by itself when the disk refused what it was told", async () => {
+    open(C!);
+    await clock.settle(standings.seal(SLICE, change), { deadlineMs: clock.now + 1_000 });
+    void settler.settle(SLICE, change, settleBackupMs);
+    refusesInstall = true;
+    await clock.settle(settle(), { deadlineMs: clock.now + 1_000 });
+    refusesInstall = false;
+    await clock.runFor(60_000);
+    expect(standings.standing(SLICE).mode).toBe("none");
     expect(settler.count).toBe(0);
   });
 });
