@@ -65,7 +65,9 @@ export class MemberDirectory {
       this.#table = await firstAnswer(this.#origins(), recordWaitMs, (origin) => this.#ask(origin));
       this.#tableMs = askedMs;
     } catch (error) {
-      throw new RingstowError("Unavailable", `Cannot read the member table: ${String(error)}`);
+      const unavailable = new RingstowError("Unavailable", "No node of the cluster answers");
+      unavailable.cause = error; // for operators: clients are not told where nodes are
+      throw unavailable;
     }
   }
 

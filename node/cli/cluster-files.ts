@@ -68,7 +68,11 @@ export async function writeSecret(folder: string, secret: Uint8Array): Promise<v
 export async function readSecret(folder: string): Promise<Uint8Array> {
   const path = join(folder, "cluster.secret");
   const text = (await readIfThere(path))?.trim();
-  if (text === undefined || !/^[0-9a-f]{64}$/u.test(text)) {
+  if (text === undefined)
+    throw new CliError(
+      `Cannot read ${path}: it does not exist. Is --data the folder of a cluster?`,
+    );
+  if (!/^[0-9a-f]{64}$/u.test(text)) {
     throw new CliError(
       `Cannot read ${path}: it must hold 64 hex digits. Copy it from the data folder of another node.`,
     );

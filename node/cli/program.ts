@@ -180,6 +180,10 @@ const nodeCommand = program
 nodeCommand
   .command("leave")
   .description("let a running node hand over all that it holds, before it is taken away for good")
+  .addHelpText(
+    "after",
+    "\nThe node is that of `ringstow node --data <DIR>`: give the same --data here.",
+  )
   .action(async () => {
     const data = resolve(nodeCommand.opts<{ data: string }>().data);
     await leaveCluster(data, (line) => process.stdout.write(`${line}\n`));

@@ -50,8 +50,10 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   });
   await apart?.start().catch((error: unknown) => {
     // Nodes may start later than their gateway: every request looks for them again.
-    const reason = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`No node answers yet, requests get 503 until one does: ${reason}\n`);
+    const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    process.stderr.write(
+      `No node answers yet, requests get 503 until one does: ${String(reason)}\n`,
+    );
   });
   const server = await serveGateway({
     config: {
