@@ -70,7 +70,7 @@ export async function readSecret(folder: string): Promise<Uint8Array> {
   const text = (await readIfThere(path))?.trim();
   if (text === undefined)
     throw new CliError(
-      `Cannot read ${path}: it does not exist. Is --data the folder of a cluster?`,
+      `Cannot read ${path}: it does not exist. Copy it from the data folder of another node, or give as --data the folder of a cluster.`,
     );
   if (!/^[0-9a-f]{64}$/u.test(text)) {
     throw new CliError(
