@@ -5,6 +5,7 @@
 import { type NodeId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
 import {
   installTimeoutMs,
+  settleBackupMs,
   settlePauseMaxMs,
   settlePauseMs,
   tellLeftMax,
@@ -101,6 +102,20 @@ export class ViewSettler {
     slice: Slice,
     change: ViewChange,
     settled = false,
+  ): Promise<{ epoch: number; active: boolean }> {
+    try {
+      return await this.#install(slice, change, settled);
+    } catch (error) {
+      // The disk refused. Who told of the change may be gone before it takes it, and nobody else would.
+      void this.settle(slice, change, settleBackupMs);
+      throw error;
+    }
+  }
+
+  async #install(
+    slice: Slice,
+    change: ViewChange,
+    settled: boolean,
   ): Promise<{ epoch: number; active: boolean }> {
     const { standings, joiner, directory, clock } = this.#options;
     const installing = standings.install(slice, change, settled);

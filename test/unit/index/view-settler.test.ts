@@ -197,6 +197,18 @@ describe("settle", () => {
   });
 });
 
+// Seed 30000483: who told it had found it dead by then, and was content with the others.
+test("who is to join does so although its disk refused that at first", async () => {
+  refusesInstall = true;
+  const installing = settler.install(SLICE, change).catch((error: unknown) => error);
+  const failed = await clock.settle(installing, { deadlineMs: clock.now + 1_000 });
+  expect(failed).toBeInstanceOf(RingstowError);
+  refusesInstall = false;
+  await clock.runFor(60_000);
+  expect(standings.standing(SLICE)).toMatchObject({ mode: "active", view: change.view });
+  expect(settler.count).toBe(0);
+});
+
 describe("who left", () => {
   const settle = (): Promise<unknown> =>
     settler.install(SLICE, change, true).catch((error: unknown) => error);
