@@ -16,7 +16,7 @@ import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Clock, type Log, type Peer, type Timer, TransportError } from "../ports.ts";
 import { type Peers } from "../peers.ts";
-import { type Route } from "../route/types.ts";
+import { type Route, isLive } from "../route/types.ts";
 import { pause } from "../waiting.ts";
 import { type Replica } from "./replica.ts";
 import { type SliceDigests } from "./slice-digests.ts";
@@ -31,7 +31,7 @@ export interface SynchroniserOptions {
   readonly replica: Replica;
   readonly digests: SliceDigests;
   readonly peers: Peers;
-  readonly route: Pick<Route, "live" | "peer" | "onChange" | "self">;
+  readonly route: Pick<Route, "live" | "find" | "peer" | "onChange" | "self">;
   readonly clock: Clock;
   readonly log: Log;
   readonly slices: number;
@@ -159,7 +159,7 @@ export class Synchroniser {
   }
 
   #isLive(node: NodeId): boolean {
-    return this.#options.route.live().some(({ id }) => id === node);
+    return isLive(this.#options.route.find(node));
   }
 
   /** What we pulled in vain may be newer here: then the other one has to pull. */

@@ -105,14 +105,19 @@ export class ViewJoiner {
 
   /** Copies whose change never came are deleted. */
   forgetUnused(): void {
-    const { clock, standings } = this.#options;
+    const { clock } = this.#options;
     const before = clock.monotonicMs() - precopyKeptMs;
     for (const [slice, { usedMs, running }] of this.#precopies) {
       if (running || usedMs > before) continue;
       this.#precopies.delete(slice);
-      const { mode, joining } = standings.standing(slice);
-      if (mode === "none" && !joining) void this.retire(slice);
+      if (this.#isUnused(slice)) void this.retire(slice);
     }
+  }
+
+  /** Whether this folder has no part in a slice, and copies nothing of it for a change to come. */
+  #isUnused(slice: Slice): boolean {
+    const { mode, joining } = this.#options.standings.standing(slice);
+    return mode === "none" && !joining && !this.#precopies.has(slice);
   }
 
   /** Deletes what an earlier life of this node was about to delete, or had copied for a change that never came. */
@@ -120,8 +125,7 @@ export class ViewJoiner {
     const { standings } = this.#options;
     let slice = await standings.firstWithRows(0);
     while (slice !== undefined && !this.#stopped) {
-      const { mode, joining } = standings.standing(slice);
-      if (mode === "none" && !joining && !this.#precopies.has(slice)) await this.retire(slice);
+      if (this.#isUnused(slice)) await this.retire(slice);
       slice = await standings.firstWithRows(slice + 1);
     }
   }
@@ -211,9 +215,7 @@ export class ViewJoiner {
       pauseMs = Math.min(2 * pauseMs, gatherPauseMaxMs);
     }
     // Another view took its place, without this folder: what was gathered is of no use.
-    const { mode, joining } = standings.standing(slice);
-    if (!this.#stopped && mode === "none" && !joining && !this.#precopies.has(slice))
-      await standings.retire(slice);
+    if (!this.#stopped && this.#isUnused(slice)) await standings.retire(slice);
   }
 
   /** One try. True when this folder is active, or need not be any more. */

@@ -31,6 +31,16 @@ function takeAway(
   return afterMs === undefined ? end : { ...end, afterMs };
 }
 
+function standStill(scene: FaultScene, forMs?: number): FaultEnd | "none" {
+  const { world } = scene;
+  return takeAway(
+    scene,
+    (i) => world.pause(i),
+    (i) => world.resume(i),
+    forMs,
+  );
+}
+
 /** While it ends, a node may still be asked into a view: whether it can be done without is looked at again. */
 async function leave(world: World, i: number): Promise<void> {
   const machine = world.machines[i]!;
@@ -101,23 +111,12 @@ export const NODE_FAULTS = {
   pause: {
     weight: 2,
     nodesMin: 1,
-    begin: (scene) =>
-      takeAway(
-        scene,
-        (i) => scene.world.pause(i),
-        (i) => scene.world.resume(i),
-      ),
+    begin: (scene) => standStill(scene),
   },
   "long pause": {
     weight: 0.7,
     nodesMin: 1,
-    begin: (scene) =>
-      takeAway(
-        scene,
-        (i) => scene.world.pause(i),
-        (i) => scene.world.resume(i),
-        longPauseMs,
-      ),
+    begin: (scene) => standStill(scene, longPauseMs),
   },
   /** A processor that does not keep up: everything from and to the node is late, its disk too. */
   "slow node": {

@@ -28,8 +28,20 @@ async function openFilled(options: { nodes: number; copies?: number }, count: nu
   return { scene, world: scene.world, client, keys };
 }
 
+/** A node answers with a value for every key, and all answers so far are explained. */
+async function expectAllThere(filled: Awaited<ReturnType<typeof openFilled>>, at: number) {
+  const { scene, world, client, keys } = filled;
+  for (const key of keys) {
+    const read = await scene.run(client.get(key, { at }));
+    expect(read?.value, key).toBeDefined();
+  }
+  expect(scene.history.violations()).toEqual([]);
+  expect(world.defects).toEqual([]);
+}
+
 test("a cluster of one node grows to three voters a slice, and loses nothing", async () => {
-  const { scene, world, client, keys } = await openFilled({ nodes: 1, copies: 3 }, 40);
+  const filled = await openFilled({ nodes: 1, copies: 3 }, 40);
+  const { scene, world } = filled;
   const added = [world.addNode(), world.addNode()];
   await scene.run(Promise.all(added.map((i) => world.restart(i))));
   await world.clock.runFor(100_000);
@@ -41,17 +53,13 @@ test("a cluster of one node grows to three voters a slice, and loses nothing", a
   }
   world.crash(0);
   await world.clock.runFor(15_000);
-  for (const key of keys) {
-    const read = await scene.run(client.get(key, { at: 1 }));
-    expect(read?.value, key).toBeDefined();
-  }
-  expect(scene.history.violations()).toEqual([]);
-  expect(world.defects).toEqual([]);
+  await expectAllThere(filled, 1);
   await world.stop();
 });
 
 test("a node that is lost for good is replaced within a minute and a half", async () => {
-  const { scene, world, client, keys } = await openFilled({ nodes: 5 }, 40);
+  const filled = await openFilled({ nodes: 5 }, 40);
+  const { scene, world } = filled;
   world.machines[2]!.wipe();
   await world.clock.runFor(90_000);
   for (const [slice, { members }] of voters(scene)) {
@@ -61,17 +69,13 @@ test("a node that is lost for good is replaced within a minute and a half", asyn
   // One more of each view may go now.
   world.crash(0);
   await world.clock.runFor(15_000);
-  for (const key of keys) {
-    const read = await scene.run(client.get(key, { at: 1 }));
-    expect(read?.value, key).toBeDefined();
-  }
-  expect(scene.history.violations()).toEqual([]);
-  expect(world.defects).toEqual([]);
+  await expectAllThere(filled, 1);
   await world.stop();
 });
 
 test("a node that leaves hands over its slices at once, and may then be taken away", async () => {
-  const { scene, world, client, keys } = await openFilled({ nodes: 4 }, 20);
+  const filled = await openFilled({ nodes: 4 }, 20);
+  const { scene, world } = filled;
   await scene.run(world.node(1).route!.leave());
   await world.clock.runFor(10_000);
   expect((await scene.run(world.node(1).index.counts())).slicesHeld).toBe(0);
@@ -80,11 +84,7 @@ test("a node that leaves hands over its slices at once, and may then be taken aw
     expect(members, `slice ${slice}`).not.toContain(1);
   }
   await scene.run(world.machines[1]!.leave());
-  for (const key of keys) {
-    expect((await scene.run(client.get(key, { at: 3 })))?.value, key).toBeDefined();
-  }
-  expect(scene.history.violations()).toEqual([]);
-  expect(world.defects).toEqual([]);
+  await expectAllThere(filled, 3);
 });
 
 test("three nodes of which one leaves go on with one voter a slice", async () => {

@@ -66,6 +66,7 @@ class Bench {
       peers: { call } as unknown as Peers,
       route: {
         live: () => [{ id: nodeOfVoter(other) } as Member],
+        find: (id) => ({ id, state: "alive" }) as Member,
         peer: () => ({ address: "other:1" }),
         self: { id: nodeOfVoter(me) } as Member,
         onChange: () => () => {},
