@@ -48,20 +48,23 @@ test("all that was acknowledged is there after every process died at once, twice
   }
 });
 
-/** Nodes that have a file open in this part of their block folder. */
-function nodesWithOpen(folder: RegExp): number[] {
-  return cluster.dev.nodes.flatMap(({ pid, dataDir }, i) => {
+/** Blocks that nodes have open in this part of their folder -> those nodes. The pattern's first group is the block. */
+function openBlocks(path: RegExp): Map<string, number[]> {
+  const nodesOf = new Map<string, Set<number>>();
+  for (const [i, { pid, dataDir }] of cluster.dev.nodes.entries()) {
     const fds = `/proc/${pids.get(i) ?? pid}/fd`;
-    const open = readdirSync(fds).some((fd) => {
+    for (const fd of readdirSync(fds)) {
+      let open: string;
       try {
-        const path = readlinkSync(join(fds, fd));
-        return path.startsWith(join(dataDir, "blocks")) && folder.test(path);
+        open = readlinkSync(join(fds, fd));
       } catch {
-        return false; // closed meanwhile
+        continue; // closed meanwhile
       }
-    });
-    return open ? [i] : [];
-  });
+      const block = open.startsWith(join(dataDir, "blocks")) && path.exec(open)?.[1];
+      if (block) nodesOf.set(block, (nodesOf.get(block) ?? new Set()).add(i));
+    }
+  }
+  return new Map([...nodesOf].map(([block, nodes]) => [block, [...nodes]]));
 }
 
 async function killAndRestart(i: number): Promise<void> {
@@ -82,10 +85,10 @@ test.each([0, 1, 2])("a put of 64 MiB outlives the death of its receiver %i", as
   const Key = `upload-${which}`;
   const startMs = performance.now();
   const put = s3.send(new PutObjectCommand({ Bucket: "demo", Key, Body: body }));
-  const receivers = await until("the block to be on its way to three nodes", () => {
-    const found = nodesWithOpen(/\/tmp\//u);
-    return found.length === 3 ? found : undefined;
-  });
+  // A node that was down a moment ago may be fetching other blocks.
+  const receivers = await until("the block to be on its way to three nodes", () =>
+    [...openBlocks(/\/tmp\/([0-9a-f]{32})\./u).values()].find((nodes) => nodes.length === 3),
+  );
   await killAndRestart(receivers[which]!);
   const { $metadata } = await put;
   console.log(
@@ -110,12 +113,12 @@ test("a get of 64 MiB outlives the deaths of the nodes that send it", async () =
     chunks.push(chunk);
     bytes += chunk.length;
     if (bytes > (killed.length + 1) * 16 * MiB && killed.length < 2) {
-      const [sender] = await until("a node to read the block", () => {
-        const found = nodesWithOpen(/\/[0-9a-f]{2}\/[0-9a-f]{32}$/u);
-        return found.length > 0 ? found : undefined;
-      });
-      killed.push(sender!);
-      await killAndRestart(sender!);
+      const sender = await until(
+        "a node to read the block",
+        () => [...openBlocks(/\/[0-9a-f]{2}\/([0-9a-f]{32})$/u).values()][0]?.[0],
+      );
+      killed.push(sender);
+      await killAndRestart(sender);
     }
   }
   expect(killed).toHaveLength(2);
