@@ -5,11 +5,13 @@ import { listKeysMax } from "../../shared/limits.ts";
 import { type AccessKey, type Bucket } from "../../shared/records.ts";
 import { type Cluster, withCluster } from "./cluster-service.ts";
 import {
-  type GrantOptions,
+  type ChangeOptions,
   createKey,
+  formatGrants,
   formatKeys,
   formatTable,
   grantsOf,
+  keyChangeOf,
   listKeys,
   newKeyPair,
   parseEnd,
@@ -22,10 +24,7 @@ interface Common {
   readonly data: string;
   readonly json: boolean;
 }
-interface Changes extends Common, GrantOptions {
-  readonly name?: string | undefined;
-  readonly expires?: string | undefined;
-}
+type Changes = Common & ChangeOptions;
 
 const print = (text: string): void => void process.stdout.write(text);
 const printJson = (value: unknown): void => print(`${JSON.stringify(value, undefined, 2)}\n`);
@@ -68,27 +67,39 @@ function showKeys(keys: readonly AccessKey[], json: boolean): void {
   else print(formatKeys(keys));
 }
 
+async function create(options: Changes): Promise<void> {
+  const pair = newKeyPair();
+  const made = await withCluster(resolve(options.data), (cluster) =>
+    createKey(cluster, pair, {
+      name: options.name ?? "",
+      grants: grantsOf(options),
+      expiresMs: parseEnd(options.expires ?? "never", Date.now()) ?? undefined,
+    }),
+  );
+  if (options.json) printJson({ ...pair, ...publicKey(made) });
+  else {
+    print(
+      `access key   ${pair.accessKeyId}\nsecret key   ${pair.secretAccessKey}\n\n` +
+        `Keep the secret: it is not shown again.\n${formatKeys([made])}`,
+    );
+    if (formatGrants(made.grants) === "nothing")
+      print("\nIt may do nothing yet: see ringstow key limit --help\n");
+  }
+}
+
+async function limit(id: string, options: Changes): Promise<void> {
+  const request = { id: requireKeyId(id), change: keyChangeOf(options, Date.now()) };
+  const changed = await withCluster(resolve(options.data), ({ service }) =>
+    service.changeKey({ ...request, requestId: newRequestId() }),
+  );
+  showKeys([changed], options.json);
+}
+
 export function keyCommand(): Command {
   const key = new Command("key").description("make, list, limit and delete access keys");
   withGrants(
     withData(key.command("create").description("make a key; its secret is told once")),
-  ).action(async (options: Changes) => {
-    const pair = newKeyPair();
-    const made = await withCluster(resolve(options.data), (cluster) =>
-      createKey(cluster, pair, {
-        name: options.name ?? "",
-        grants: grantsOf(options),
-        expiresMs: parseEnd(options.expires ?? "never", Date.now()) ?? undefined,
-      }),
-    );
-    if (options.json) printJson({ ...pair, ...publicKey(made) });
-    else {
-      print(
-        `access key   ${pair.accessKeyId}\nsecret key   ${pair.secretAccessKey}\n\n` +
-          `Keep the secret: it is not shown again.\n${formatKeys([made])}`,
-      );
-    }
-  });
+  ).action(create);
   withData(
     key.command("list").description("all keys, with what they may and when they were used"),
   ).action(async (options: Common) => {
@@ -107,23 +118,13 @@ export function keyCommand(): Command {
       key
         .command("limit")
         .argument("<ID>")
-        .description("replace what a key may do; gateways follow within seconds"),
+        .description(
+          "change a key: rights that are named replace all that it has; gateways follow within seconds",
+        ),
     ),
-  ).action(async (id: string, options: Changes) => {
-    const changed = await withCluster(resolve(options.data), ({ service }) =>
-      service.changeKey({
-        id: requireKeyId(id),
-        change: {
-          name: options.name,
-          grants: grantsOf(options),
-          expiresMs:
-            options.expires === undefined ? undefined : parseEnd(options.expires, Date.now()),
-        },
-        requestId: newRequestId(),
-      }),
-    );
-    showKeys([changed], options.json);
-  });
+  )
+    .option("--nothing", "take all rights away")
+    .action(limit);
   withData(
     key
       .command("delete")

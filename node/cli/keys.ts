@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { customAlphabet } from "nanoid";
 import { isBucketName } from "../../gateway/s3/bucket-name.ts";
-import { accessKeyIdPattern, sealedFor } from "../../shared/key-service.ts";
+import { type AccessKeyChange, accessKeyIdPattern, sealedFor } from "../../shared/key-service.ts";
 import { listKeysMax } from "../../shared/limits.ts";
 import { type AccessKey, type Grants, type Permission } from "../../shared/records.ts";
 import { sealSecret } from "../../shared/sealed-secret.ts";
@@ -16,6 +16,13 @@ export interface GrantOptions {
   readonly write: readonly string[];
   readonly owner: readonly string[];
   readonly createBuckets?: boolean | undefined;
+}
+
+export interface ChangeOptions extends GrantOptions {
+  readonly name?: string | undefined;
+  readonly expires?: string | undefined;
+  /** All rights are taken away. */
+  readonly nothing?: boolean | undefined;
 }
 
 /** An access key as its owner needs it. The secret is told once. */
@@ -68,6 +75,25 @@ export async function listKeys({ service }: Cluster): Promise<AccessKey[]> {
     keys.push(...page.keys);
     if (!page.truncated) return keys;
   }
+}
+
+/**
+ * What `key limit` is to change: rights that are named take the place of all that the key has; where none is named, it
+ * keeps them. Throws CliError when nothing is to change, or cannot.
+ */
+export function keyChangeOf(options: ChangeOptions, nowMs: number): AccessKeyChange {
+  const { all, read, write, owner, createBuckets, name, expires, nothing } = options;
+  const namesRights =
+    all !== undefined || createBuckets || [...read, ...write, ...owner].length > 0;
+  if (namesRights && nothing)
+    throw new CliError("Cannot limit a key: --nothing and a right exclude each other");
+  if (!namesRights && !nothing && name === undefined && expires === undefined)
+    throw new CliError("Cannot limit a key: say what is to change, see ringstow key limit --help");
+  return {
+    name,
+    grants: namesRights || nothing ? grantsOf(options) : undefined,
+    expiresMs: expires === undefined ? undefined : parseEnd(expires, nowMs),
+  };
 }
 
 /**

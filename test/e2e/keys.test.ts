@@ -109,8 +109,15 @@ test("limits and deletion are followed within seconds; an expired key is refused
     async () => ((await put()) === "AccessDenied" ? true : undefined),
     60_000,
   );
-  await command("key", "limit", key.accessKeyId, "--all", "read", "--expires", "2999-01-01");
+  const limited = await command("key", "limit", key.accessKeyId, "--expires", "2999-01-01");
+  expect(limited).toMatch(/read:\*.*2999-01-01/u);
+  await expect(command("key", "limit", key.accessKeyId)).rejects.toThrow("say what is to change");
+  await expect(
+    command("key", "limit", key.accessKeyId, "--nothing", "--all", "read"),
+  ).rejects.toThrow("exclude each other");
   await client.send(new GetObjectCommand(at));
+  expect(await command("key", "limit", key.accessKeyId, "--nothing")).toContain("nothing");
+  expect(await command("key", "create")).toContain("may do nothing yet");
   await command("key", "delete", key.accessKeyId);
   await until(
     "the deletion",
