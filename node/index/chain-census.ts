@@ -7,12 +7,11 @@ import { type Clock, type Store } from "../ports.ts";
 import { decodeState, isTombstone } from "./register-state.ts";
 import { readRows } from "./read-rows.ts";
 import { type Health, type Holders, copiesLeft, holdersOf, planRepair } from "./repair-plan.ts";
-import { decodeRow, keyOfRow, registerRow, registerRowsEnd } from "./rows.ts";
+import { CHAIN_KINDS, decodeRow, keyOfRow, registerRow, registerRowsEnd } from "./rows.ts";
 import { type Replica } from "./replica.ts";
 import { type RegisterKey, type RegisterValue, blocksIn } from "./types.ts";
 
 const CENSUS_REST = 20; // times as long as a walk took: a slice under writes costs a twentieth of the time at most
-const FIRST_KIND = "o"; // objects and parts: buckets and gates sort before them
 
 interface SliceCensus {
   readonly changes: number;
@@ -111,7 +110,7 @@ export class ChainCensus {
   async #of(slice: Slice): Promise<SliceCensus> {
     // A write that is accepted and not durable has raised `changes` already, and the walk may miss it.
     const quiet = this.#replica.quiet(slice);
-    const changes = this.#replica.changes(slice);
+    const changes = this.#replica.chainChanges(slice);
     const known = this.#known.get(slice);
     const begunMs = this.#clock.monotonicMs();
     if (known && (known.changes === changes || begunMs < known.againMs)) return known;
@@ -147,7 +146,7 @@ export class ChainCensus {
     visit: (key: RegisterKey, value: RegisterValue) => void,
   ): Promise<void> {
     const to = registerRowsEnd(slice);
-    for (let from = registerRow(slice, FIRST_KIND); ;) {
+    for (let from = registerRow(slice, CHAIN_KINDS); ;) {
       const { rows, more } = await readRows(
         this.#store,
         { from, to },

@@ -45,15 +45,23 @@ interface Campaign {
   readonly end: () => void;
 }
 
-/** One slice's campaign while its votes come in. */
-interface Candidacy {
+/** What a majority's promises make a leader of. */
+interface Mandate {
   readonly slice: Slice;
-  readonly campaign: Campaign;
   readonly view: View;
   readonly ballot: Ballot;
-  readonly promises: Map<VoterId, readonly string[] | undefined>;
+  /** What each member named; see `Election.names`. */
+  readonly promises: ReadonlyMap<VoterId, readonly string[] | undefined>;
   /** Nobody is known to have led in the view before. */
   readonly first: boolean;
+}
+
+/** One slice's campaign while its votes come in. */
+interface Candidacy extends Mandate {
+  readonly campaign: Campaign;
+  readonly promises: Map<VoterId, readonly string[] | undefined>;
+  /** The ballot is the one that came with the view. */
+  readonly inherited: boolean;
   answers: number;
   elected: boolean;
   /** A member that is not active in the view. */
@@ -156,6 +164,25 @@ export class Elections {
     return ended;
   }
 
+  /**
+   * Leads a new view by the promises that came with it, this folder's own among them. False when those told so far are
+   * too few, or this folder has promised another ballot, or led by this one, since.
+   */
+  inherit(
+    slice: Slice,
+    ballot: Ballot,
+    promises: ReadonlyMap<VoterId, readonly string[] | undefined>,
+  ): boolean {
+    const view = this.#options.replica.viewOf(slice);
+    const given = view.members.filter((member) => promises.has(member));
+    if (voterOf(ballot) !== this.#self || !given.includes(this.#self)) return false;
+    if (given.length < this.#quorum(view)) return false;
+    if (!this.#mayBeElected({ slice, ballot, inherited: true })) return false;
+    const named = new Map(given.map((member) => [member, promises.get(member)]));
+    this.#lead({ slice, view, ballot, first: true, promises: named });
+    return true;
+  }
+
   // ------------------------------------------------------------------ inside
 
   #isLive(node: NodeId): boolean {
@@ -217,6 +244,7 @@ export class Elections {
       view,
       ballot,
       first,
+      inherited: inherited !== undefined,
       promises,
       answers: 0,
       elected: false,
@@ -226,7 +254,7 @@ export class Elections {
 
   /** Counts one member's answer; undefined: none came. */
   #count(candidacy: Candidacy, member: VoterId, reply: PrepareReply | undefined): void {
-    const { slice, view, ballot, promises } = candidacy;
+    const { slice, view, promises } = candidacy;
     candidacy.answers++;
     if (reply?.ok === true) promises.set(member, reply.keys);
     else if (reply?.view && reply.view.epoch > view.epoch) {
@@ -236,9 +264,8 @@ export class Elections {
     } else if (reply && epochOf(reply.promised) === view.epoch) {
       this.#rounds.set(slice, Math.max(this.#rounds.get(slice) ?? 0, roundOf(reply.promised)));
     }
-    const quorum = this.#options.faults?.smallQuorum === true ? 1 : majorityOf(view.members.length);
-    const decided = promises.size >= quorum;
-    if (decided && !candidacy.elected && this.#options.replica.mayLead(slice, ballot)) {
+    const decided = promises.size >= this.#quorum(view);
+    if (decided && !candidacy.elected && this.#mayBeElected(candidacy)) {
       candidacy.elected = true;
       this.#lead(candidacy);
     }
@@ -246,6 +273,16 @@ export class Elections {
       this.#end(candidacy.campaign);
     }
     this.#tellBehind(candidacy);
+  }
+
+  #quorum({ members }: View): number {
+    return this.#options.faults?.smallQuorum === true ? 1 : majorityOf(members.length);
+  }
+
+  /** A ballot serves for one election; its promises may have come in two ways. */
+  #mayBeElected({ slice, ballot, inherited }: Pick<Candidacy, "slice" | "ballot" | "inherited">) {
+    const { replica } = this.#options;
+    return replica.mayLead(slice, ballot) && (!inherited || replica.inherits(slice));
   }
 
   /** Who began a change may be gone, and a slice without writes hears of such a member at its elections alone. */
@@ -259,7 +296,7 @@ export class Elections {
     if (isLeader || isInVain) this.#options.onBehind?.(slice, view, behind);
   }
 
-  #lead({ slice, view, ballot, first, promises }: Candidacy): void {
+  #lead({ slice, view, ballot, first, promises }: Mandate): void {
     if (this.#stopped) return;
     const { replica, link, clock, faults, log, newRequestId } = this.#options;
     const { onMissed, onBehind, onPassed } = this.#options;

@@ -93,6 +93,11 @@ export class Replica {
     return this.#state(slice).changes;
   }
 
+  /** The same of its objects and parts alone. */
+  chainChanges(slice: Slice): number {
+    return this.#state(slice).chainChanges;
+  }
+
   /** Whether all writes of a slice are durable. */
   quiet(slice: Slice): boolean {
     return this.#state(slice).writing === 0;

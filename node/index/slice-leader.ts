@@ -153,11 +153,6 @@ export class SliceLeader {
     });
   }
 
-  /** Lets all members know who leads, those too that become active in the view a little later. */
-  async introduce(): Promise<void> {
-    await this.#ask({ ask: this.#askConfirm, missed: () => undefined });
-  }
-
   /** Reads the names of a slice too large for the promises, so that new keys need no read any more. */
   loadNames(): Promise<void> {
     return this.#names.load(

@@ -40,6 +40,8 @@ export interface SliceState {
   writing: number;
   /** Grows with every accepted write of registers; what is told of them is cached by it. */
   changes: number;
+  /** Grows with those of objects and parts. */
+  chainChanges: number;
 }
 
 /** A slice's row of the store. */
@@ -75,6 +77,7 @@ export function loadState(store: Store, slice: Slice, voter: VoterId, genesis: V
     written: Promise.resolve(),
     writing: 0,
     changes: 0,
+    chainChanges: 0,
   };
 }
 

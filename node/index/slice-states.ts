@@ -6,7 +6,7 @@ import { versionListRowsMax } from "../../shared/limits.ts";
 import { type VersionPage } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Store, type StoreWrite } from "../ports.ts";
-import { isMetaRow } from "./rows.ts";
+import { isChainRow, isMetaRow } from "./rows.ts";
 import { type SliceState, loadState, stateWrite } from "./slice-state.ts";
 import { listVersions } from "./stored-registers.ts";
 import { type View } from "./views.ts";
@@ -92,12 +92,14 @@ export class SliceStates {
     if (writes.length === 0) return Promise.resolve();
     const durable = this.store.write(writes);
     const registers = !writes.every(({ key }) => isMetaRow(key));
+    const chains = registers && writes.some(({ key }) => isChainRow(key));
     const done = (): void => {
       for (const state of states) state.writing--;
     };
     const ended = durable.then(done, done);
     for (const state of states) {
       if (registers) state.changes++;
+      if (chains) state.chainChanges++;
       state.writing++;
       // The store ends batches in the order of the calls, so the newest one is the last to end.
       state.written = ended;

@@ -1,11 +1,9 @@
 // All that lets the views of slices change, put together: what this folder is in each (view-replica), what the node
 // knows of views (view-directory), how it gets into one (view-joiner), how a change is brought to an end
-// (view-settler), which changes its leaders want (view-keeper), and what follows one (register-renewal).
+// (view-settler), who leads it first (first-lead), which changes its leaders want (view-keeper), and what follows one
+// (register-renewal).
 import { type NodeId } from "../../shared/ids.ts";
 import {
-  firstLeadGrowth,
-  firstLeadPauseMaxMs,
-  firstLeadPauseMs,
   settleBackupMs,
   viewLearnMs,
   viewLearnTriesMax,
@@ -16,7 +14,7 @@ import { type Peers } from "../peers.ts";
 import { type Route, isLive } from "../route/types.ts";
 import { pause } from "../waiting.ts";
 import { type Election, type Elections } from "./elections.ts";
-import { NotLeader } from "./quorum.ts";
+import { FirstLead } from "./first-lead.ts";
 import { RegisterRenewal } from "./register-renewal.ts";
 import { type SliceLeader } from "./slice-leader.ts";
 import { viewKey } from "./types.ts";
@@ -44,6 +42,7 @@ export class ViewChanges {
   readonly #settler: ViewSettler;
   readonly #pauses: ViewPauses;
   #elections: Elections | undefined;
+  #firstLead: FirstLead | undefined;
   #keeper: ViewKeeper | undefined;
   #renewal: RegisterRenewal | undefined;
   readonly #unsubscribe: (() => void)[] = [];
@@ -75,6 +74,7 @@ export class ViewChanges {
 
   start(elections: Elections): void {
     this.#elections = elections;
+    this.#firstLead = new FirstLead({ ...this.#options, elections });
     this.#keeper = new ViewKeeper({
       ...this.#options,
       elections,
@@ -98,6 +98,7 @@ export class ViewChanges {
   stop(): void {
     this.#stopped = true;
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#firstLead?.stop();
     this.#keeper?.stop();
     this.#renewal?.stop();
     this.#settler.stop();
@@ -209,29 +210,7 @@ export class ViewChanges {
   #active(slice: Slice, { view }: ViewChange): void {
     // While it joined, the next view may have been decided: then this one is left at once.
     this.#newer(slice);
-    if (view.members[0] !== this.#options.route.voter) return;
-    this.#leadFirst(slice, view.epoch).catch((error: unknown) => {
-      if (error instanceof NotLeader) return; // somebody else
-      this.#options.log.error("Cannot lead a new view", { slice, error: String(error) });
-    });
-  }
-
-  /** The first of a view leads it as soon as a majority is active: others say so when they are asked. */
-  async #leadFirst(slice: Slice, epoch: number): Promise<void> {
-    const { clock, replica } = this.#options;
-    const elections = this.#elections;
-    for (
-      let pauseMs = firstLeadPauseMs;
-      pauseMs < firstLeadPauseMaxMs;
-      pauseMs *= firstLeadGrowth
-    ) {
-      if (this.#stopped || !elections || !replica.inherits(slice)) return;
-      await elections.campaign(slice);
-      const leader = elections.leaderOf(slice);
-      if (leader) return leader.introduce();
-      if (this.#standings.standing(slice).view.epoch !== epoch) return;
-      await pause(clock, pauseMs);
-    }
+    this.#firstLead?.active(slice, view);
   }
 
   #answer(peers: Peers): void {
@@ -239,6 +218,10 @@ export class ViewChanges {
     peers.onCall("index.install", ({ slice, change, settled }) => {
       this.#pauses.began(slice, change.view.epoch);
       return this.#settler.install(slice, change, settled);
+    });
+    peers.onCall("index.promised", (promise) => {
+      this.#firstLead?.hear(promise);
+      return {};
     });
     peers.onCall("index.seal", ({ slice, change }) => standings.seal(slice, change));
     peers.onCall("index.snapshot", ({ slice, epoch, after }) =>

@@ -4,7 +4,6 @@
 import { type RequestId, type VoterId, nodeOfVoter, voterIdOf } from "../../shared/ids.ts";
 import {
   dutyMs,
-  nextChangeMs,
   precopyPauseMs,
   precopyTriesMax,
   prepareTimeoutMs,
@@ -49,6 +48,16 @@ export interface ViewKeeperOptions {
   readonly faults?: IndexFaults | undefined;
 }
 
+/** Slices that may want another view, and by which wishes. */
+interface Looks {
+  /** They lack a member, or one is dead or has another disk. One that leaves in good order serves until it is replaced. */
+  readonly urgent: SliceLeader[];
+  readonly calm: SliceLeader[];
+  /** Voters a view should have. */
+  readonly wanted: number;
+  readonly eligible: readonly Member[];
+}
+
 export class ViewKeeper {
   readonly #options: ViewKeeperOptions;
   readonly #eligible: EligibleNodes;
@@ -59,12 +68,13 @@ export class ViewKeeper {
   readonly #retryMs = new Map<Slice, number>();
   readonly #pace: ChangePace;
   #timer: Timer | undefined;
-  #soon: Timer | undefined;
   #unsubscribe: (() => void) | undefined;
   /** Something happened since the last walk over the slices. */
   #dirty = true;
   /** Copies that were wanted at the last walk. */
   #copies: number | undefined;
+  /** What the last walk left to be looked at. */
+  #toLookAt: Looks = { urgent: [], calm: [], wanted: 0, eligible: [] };
   #stopped = false;
 
   constructor(options: ViewKeeperOptions) {
@@ -86,7 +96,6 @@ export class ViewKeeper {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    this.#soon?.cancel();
     this.#unsubscribe?.();
   }
 
@@ -109,47 +118,63 @@ export class ViewKeeper {
     });
   }
 
+  /** Looks at all slices that are led here, those first that lack a member, and begins as many changes as it may. */
   #walk(): void {
     const { clock, elections, route, faults } = this.#options;
-    const now = clock.monotonicMs();
     const { copies } = route.copies();
     if (copies !== this.#copies) this.#dirty = true;
-    if (!this.#dirty && !faults?.restlessViews && now < this.#eligible.nextMs) return;
+    const isEligibleLater = clock.monotonicMs() < this.#eligible.nextMs;
+    if (!this.#dirty && !faults?.restlessViews && isEligibleLater) return;
     this.#dirty = false;
     this.#copies = copies;
-    const eligible = this.#eligible.of(route.members());
+    const members = route.members();
+    const present = new Set(
+      members
+        .filter(({ state }) => state !== "dead")
+        .map(({ id, folder }) => voterIdOf(id, folder)),
+    );
     const wanted = viewSize(copies, nodesOf(route));
     const leaders = elections.slicesLed().flatMap((slice) => elections.leaderOf(slice) ?? []);
-    const [urgent, calm] = partition(leaders, (leader) => this.#isInNeed(leader, wanted));
-    this.#begin(urgent, this.#urgent, wanted, eligible);
-    this.#begin(calm, this.#calm, wanted, eligible);
+    const isInNeed = (leader: SliceLeader): boolean =>
+      leader.members.length < wanted || !leader.members.every((voter) => present.has(voter));
+    const [urgent, calm] = partition(leaders, isInNeed);
+    this.#toLookAt = { urgent, calm, wanted, eligible: this.#eligible.of(members) };
+    this.#beginNext();
   }
 
-  /** Begins changes that these slices want, as long as there are not too many under way. */
-  #begin(
-    leaders: readonly SliceLeader[],
-    underWay: Set<Slice>,
-    wanted: number,
-    eligible: readonly Member[],
-  ): void {
-    const now = this.#options.clock.monotonicMs();
-    for (const leader of leaders) {
+  /** Begins changes that the last walk's slices want, as long as there are not too many under way. */
+  #beginNext(): void {
+    const { urgent, calm } = this.#toLookAt;
+    this.#begin(urgent, this.#urgent);
+    this.#begin(calm, this.#calm);
+  }
+
+  /** Takes slices from a list until enough changes are under way. */
+  #begin(leaders: SliceLeader[], underWay: Set<Slice>): void {
+    const { clock, elections } = this.#options;
+    const { wanted, eligible } = this.#toLookAt;
+    const now = clock.monotonicMs();
+    while (underWay.size < viewChangesMax) {
+      const leader = leaders.shift();
+      if (!leader) return;
       const { slice } = leader;
       if (this.#urgent.has(slice) || this.#calm.has(slice)) continue;
+      if (elections.leaderOf(slice) !== leader) continue;
       const next = this.#nextMembers(leader, wanted, eligible);
       if (!next || sameMembers(leader.members, next)) continue;
       // Looked at again whether it works out or not: a view may need several steps.
       this.#dirty = true;
-      if (underWay.size >= viewChangesMax) return;
       if ((this.#retryMs.get(slice) ?? 0) > now) continue;
       underWay.add(slice);
       void this.#change(leader, next, underWay === this.#urgent).finally(() => {
         underWay.delete(slice);
         // A walk that passed it over meanwhile may have found nothing else to do.
         this.#dirty = true;
-        this.#walkSoon();
+        if (!this.#stopped) this.#beginNext();
       });
     }
+    // Others may come before them until there is room.
+    if (leaders.length > 0) this.#dirty = true;
   }
 
   #nextMembers(
@@ -169,32 +194,9 @@ export class ViewKeeper {
     );
   }
 
-  /** A place among the changes is free: not only once a second is the next one begun. */
-  #walkSoon(): void {
-    if (this.#soon || this.#stopped || !this.#dirty) return;
-    this.#soon = this.#options.clock.after(nextChangeMs, () => {
-      this.#soon = undefined;
-      if (!this.#stopped) this.#walk();
-    });
-  }
-
   #isUp(voter: VoterId): boolean {
     const member = this.#options.route.find(nodeOfVoter(voter));
     return member?.state === "alive" && voterIdOf(member.id, member.folder) === voter;
-  }
-
-  /**
-   * Whether a slice lacks a member, or one is dead or has another disk. One that leaves in good order serves until it
-   * is replaced.
-   */
-  #isInNeed({ members }: SliceLeader, wanted: number): boolean {
-    return (
-      members.length < wanted ||
-      members.some((voter) => {
-        const member = this.#options.route.find(nodeOfVoter(voter));
-        return !member || member.state === "dead" || voterIdOf(member.id, member.folder) !== voter;
-      })
-    );
   }
 
   async #change(leader: SliceLeader, next: readonly VoterId[], isUrgent: boolean): Promise<void> {

@@ -4,6 +4,7 @@
 // Invariant: a sealed copy is deleted only when a majority of the new view, and all of it that lives, is active.
 import { type NodeId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
 import {
+  installHedgeMs,
   installTimeoutMs,
   settleBackupMs,
   settlePauseMaxMs,
@@ -154,25 +155,29 @@ export class ViewSettler {
 
   /** Tells the members of a view to join until all that live are active. False when something else ended that before. */
   async #installAll(slice: Slice, settling: Settling): Promise<boolean> {
-    const { change, begin } = settling;
+    const { clock } = this.#options;
+    const { change, begin, begun } = settling;
     const { members } = change.view;
+    const majority = majorityOf(members.length);
     const active = new Set<VoterId>();
     let former: readonly VoterId[] = [];
     for (let pauseMs = settlePauseMs; !this.#isOver(slice, settling);) {
       let epoch = 0;
-      const missing = members.filter((member) => !active.has(member));
-      await Promise.all(
-        [...missing, ...former].map(async (member) => {
-          const reply = await this.#tell(slice, change, member);
-          epoch = Math.max(epoch, reply?.epoch ?? 0);
-          if (!reply?.active || !members.includes(member)) return;
-          active.add(member);
-          if (active.size >= majorityOf(members.length)) begin();
-        }),
-      );
+      const tell = async (member: VoterId): Promise<void> => {
+        const reply = await this.#tell(slice, change, member);
+        epoch = Math.max(epoch, reply?.epoch ?? 0);
+        if (!reply?.active || !members.includes(member)) return;
+        active.add(member);
+        if (active.size >= majority) begin();
+      };
+      const missing = this.#inOrder(change).filter((member) => !active.has(member));
+      // The slice stands still until a majority is active: what the others cost comes after that.
+      const told = missing.splice(0, majority - active.size).map(tell);
+      await waitAtMost(clock, installHedgeMs, Promise.race([begun, Promise.all(told)]));
+      await Promise.all([...told, ...[...missing, ...former].map(tell)]);
       if (this.#isSettled(change, active)) return true;
       former = this.#formerOf(change); // it takes long: they should not believe in the old view meanwhile
-      await pause(this.#options.clock, pauseMs);
+      await pause(clock, pauseMs);
       pauseMs = Math.min(2 * pauseMs, settlePauseMaxMs);
       await this.#lookForLater(slice, change, epoch);
     }
@@ -292,6 +297,16 @@ export class ViewSettler {
   #isFirstThatStays({ view, previous }: ViewChange): boolean {
     const stays = view.members.filter((member) => previous.members.includes(member));
     return stays.find((member) => this.#isLive(member)) === this.#options.route.voter;
+  }
+
+  /** Members of the new view, those first with whom it can begin soonest: who leads it, this node, then who stays. */
+  #inOrder({ view, previous }: ViewChange): VoterId[] {
+    const rank = (member: VoterId): number => {
+      if (!this.#isLive(member)) return 3;
+      if (member === view.members[0] || member === this.#options.route.voter) return 0;
+      return previous.members.includes(member) ? 1 : 2;
+    };
+    return view.members.toSorted((a, b) => rank(a) - rank(b));
   }
 
   #isLive(member: VoterId): boolean {

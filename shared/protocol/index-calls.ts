@@ -195,6 +195,14 @@ export const indexCalls = {
     /** `active`: the receiver is, or was, in the view of the change or a later one; `epoch`: the latest that it knows of. */
     reply: z.object({ epoch: count, active: z.boolean() }),
   },
+  /**
+   * A member that has become active in a view tells its first one what that would ask it by PREPARE: that it has promised
+   * the ballot that came with the view.
+   */
+  "index.promised": {
+    request: z.object({ slice, ballot, member: voter, keys: z.optional(z.array(z.string())) }),
+    reply: z.object({}),
+  },
   /** SEAL: a member of the previous view gives up its vote for good, durably, before it answers. */
   "index.seal": {
     request: z.object({ slice, change: viewChange }),
