@@ -5,7 +5,7 @@ import { ChainCensus } from "../../../node/index/chain-census.ts";
 import { encodeState } from "../../../node/index/register-state.ts";
 import { Replica } from "../../../node/index/replica.ts";
 import { SliceDigests } from "../../../node/index/slice-digests.ts";
-import { type Chain, type RegisterValue, registerKey } from "../../../node/index/types.ts";
+import { type Chain, type RegisterValue, registerKey, viewKey } from "../../../node/index/types.ts";
 import { nodeDigest } from "../../../node/runtime/node-digest.ts";
 import {
   type BlockId,
@@ -137,6 +137,14 @@ describe("ChainCensus", () => {
     expect(walks).toBe(1);
     clock.now += 2_000;
     expect(await census.chains(SLICE)).toBe(2);
+    const before = walks;
+    const decided = { key: viewKey(1), version: makeVersion(ballot, ++sequence), value: "v" };
+    const done = replica.accept(SLICE, ballot, [decided]);
+    await store.sync();
+    await done;
+    clock.now += 10_000;
+    expect(await census.chains(SLICE)).toBe(2);
+    expect(walks, "a register that is no chain costs no walk").toBe(before);
   });
 
   test("visits chains whose garbage is due, and no others", async () => {

@@ -1,6 +1,6 @@
 // Campaigns: whom a silent member may delay, and what a campaign that ends late may touch.
 import { describe, expect, test } from "vitest";
-import { Elections } from "../../../node/index/elections.ts";
+import { type Election, Elections } from "../../../node/index/elections.ts";
 import { type Claim, type MemberLink } from "../../../node/index/member-link.ts";
 import { Replica } from "../../../node/index/replica.ts";
 import { type PrepareReply } from "../../../node/index/replica-replies.ts";
@@ -20,6 +20,7 @@ import {
 import { campaignBatchMax, prepareTimeoutMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { type Ballot, makeBallot } from "../../../shared/versions.ts";
+import { ViewReplica } from "../../../node/index/view-replica.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
 const voters = ["1", "2", "3"].map((digit) =>
@@ -34,6 +35,8 @@ class Bench {
   readonly prepared: { member: VoterId; claims: Claim[] }[] = [];
   readonly errors: string[] = [];
   readonly behind: VoterId[] = [];
+  /** What the members of each leader's majority named. */
+  readonly named: Election["names"][] = [];
   readonly store: Store;
   readonly replica: Replica;
   readonly elections: Elections;
@@ -68,6 +71,7 @@ class Bench {
       newRequestId: () => parseRequestId("0".repeat(32)),
       slices,
       onMissed: () => {},
+      onElected: (_leader, { names }) => void this.named.push(names),
       onBehind: (_slice, _view, member) => void this.behind.push(member),
     });
   }
@@ -186,5 +190,67 @@ describe("Elections", () => {
     const asked = bench.prepared.length;
     await bench.clock.runFor(5_000);
     expect(bench.prepared).toHaveLength(asked);
+  });
+
+  describe("inherit", () => {
+    const ballot = makeBallot(2, 1, me);
+
+    /** The folder has become active in the view of epoch 2, whose first member it is. */
+    async function inNewView(): Promise<Bench> {
+      const bench = new Bench();
+      const { states } = bench.replica;
+      const standings = new ViewReplica({ states, onSealed: () => {} });
+      const view = (epoch: number) => ({ epoch, members: voters });
+      const change = { view: view(2), previous: view(1) };
+      const begin = async (): Promise<void> => {
+        await standings.install(SLICE, change);
+        await standings.activate(SLICE, change);
+      };
+      await bench.clock.settle(begin(), { deadlineMs: 1_000 });
+      return bench;
+    }
+
+    test("leads without a question by a majority's promises, its own among them, and names what they name", async () => {
+      const bench = await inNewView();
+      const { elections } = bench;
+      expect(elections.inherit(SLICE, ballot, new Map([[me, []]]))).toBe(false);
+      const others = voters.slice(1).map((voter): [VoterId, string[]] => [voter, []]);
+      expect(elections.inherit(SLICE, ballot, new Map(others))).toBe(false);
+      const promises = new Map([
+        [me, ["a"]],
+        [voters[1]!, ["b"]],
+      ]);
+      expect(elections.inherit(SLICE, ballot, promises)).toBe(true);
+      expect(elections.leaderOf(SLICE)?.ballot).toBe(ballot);
+      expect(bench.prepared).toEqual([]);
+      expect(bench.named).toEqual([new Set(["a", "b"])]);
+    });
+
+    test("a ballot serves for one leader, when promises come in two ways too", async () => {
+      const bench = await inNewView();
+      const { elections } = bench;
+      const promises = new Map(voters.map((voter) => [voter, []]));
+      const campaign = elections.campaign(SLICE);
+      await bench.clock.runFor(0);
+      expect(bench.prepared[0]!.claims[0]!.ballot).toBe(ballot);
+      expect(elections.inherit(SLICE, ballot, promises)).toBe(true);
+      const leader = elections.leaderOf(SLICE);
+      await bench.clock.settle(campaign, { deadlineMs: 60_000 });
+      expect(elections.leaderOf(SLICE)).toBe(leader);
+      leader!.depose();
+      expect(elections.inherit(SLICE, ballot, promises)).toBe(false);
+      await bench.campaign();
+      expect(elections.leaderOf(SLICE)?.ballot).toBe(makeBallot(2, 2, me));
+    });
+
+    test("not when its own member has promised more", async () => {
+      const bench = await inNewView();
+      const higher = makeBallot(2, 2, voters[1]!);
+      const preparing = bench.replica.prepare([{ slice: SLICE, ballot: higher }]);
+      const promises = new Map(voters.map((voter) => [voter, []]));
+      expect(bench.elections.inherit(SLICE, ballot, promises)).toBe(false);
+      await bench.clock.settle(preparing, { deadlineMs: 1_000 });
+      expect(bench.elections.led).toBe(0);
+    });
   });
 });

@@ -19,7 +19,7 @@ import {
   parseRequestId,
   voterIdOf,
 } from "../../../shared/ids.ts";
-import { viewChangesMax, viewRetryMs } from "../../../shared/limits.ts";
+import { dutyMs, viewChangesMax, viewRestMs, viewRetryMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
@@ -30,6 +30,8 @@ const [A, B, C, D] = ["1", "2", "3", "4"].map((digit) =>
 const SLICES = 128;
 
 let clock: VirtualClock;
+/** How often the slices that are led were listed. */
+let looks: number;
 let keeper: ViewKeeper;
 let states: Map<NodeId, Member["state"]>;
 /** Who votes in which slice that this node leads. */
@@ -76,6 +78,7 @@ beforeEach(() => {
   views = new Map();
   leaders = new Map();
   changed = [];
+  looks = 0;
   desired = [A, B, C];
   precopy = async () => ({ complete: true });
   const unused = (): never => {
@@ -89,7 +92,10 @@ beforeEach(() => {
     } as unknown as Replica,
     elections: {
       voter: A,
-      slicesLed: () => [...views.keys()],
+      slicesLed: () => {
+        looks++;
+        return [...views.keys()];
+      },
       leaderOf,
     } as unknown as Elections,
     settler: { settle: async () => {} } as unknown as ViewSettler,
@@ -154,4 +160,17 @@ test("a view changes its size only when all that it needs have just answered, at
   await clock.runFor(3_000);
   expect(changed).toEqual([0]);
   expect(views.get(1 as Slice)).toEqual([A]);
+});
+
+test("all slices are looked at once a second, however many change, and not at all when none is left to", async () => {
+  for (let slice = 0; slice < SLICES; slice++) views.set(slice as Slice, [A, B, D]);
+  keeper.start();
+  await clock.runFor(dutyMs + (SLICES * viewRestMs) / 2);
+  expect(changed.length).toBeGreaterThan(SLICES / 3);
+  await clock.runFor((SLICES * viewRestMs) / 2 + 2_000);
+  expect(changed).toHaveLength(SLICES);
+  expect(looks).toBeLessThanOrEqual(Math.ceil(clock.now / dutyMs));
+  const before = looks;
+  await clock.runFor(10_000);
+  expect(looks).toBe(before);
 });

@@ -20,7 +20,7 @@ import {
   parseNodeId,
   voterIdOf,
 } from "../../../shared/ids.ts";
-import { settleBackupMs } from "../../../shared/limits.ts";
+import { installHedgeMs, settleBackupMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
@@ -128,6 +128,30 @@ describe("settle", () => {
     await clock.runFor(60_000);
     expect(told.toSorted()).toEqual(["2", "3 settled", "4"]);
     expect(settler.count).toBe(0);
+  });
+
+  test("tells those first with whom the view can begin, and the others then, or after a while", async () => {
+    await clock.settle(settler.settle(SLICE, change), { deadlineMs: clock.now + 1_000 });
+    expect(told[0]).toBe("2");
+    await clock.runFor(1_000);
+    expect(told).toEqual(["2", "4", "3 settled"]);
+    for (const missing of [silent, inactive]) {
+      clock = new VirtualClock();
+      open(A!);
+      told = [];
+      missing.add("2");
+      const begun = settler.settle(SLICE, change);
+      await clock.settle(begun, { deadlineMs: installHedgeMs + 1 });
+      expect(told).toEqual(["2", "4"]);
+      missing.clear();
+    }
+  });
+
+  test("a dead member is none of those told first", async () => {
+    states.set(nodeOfVoter(B!), "dead");
+    silent.add("2");
+    await clock.settle(settler.settle(SLICE, change), { deadlineMs: 1 });
+    expect(told[0]).toBe("4");
   });
 
   test("tells who left while a member keeps it waiting, and again at the end", async () => {

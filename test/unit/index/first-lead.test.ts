@@ -1,0 +1,155 @@
+// How a new view comes to its first leader: who tells whom what it has promised, and what is asked for when nobody does.
+import { beforeEach, expect, test } from "vitest";
+import { FirstLead, type TellPromise } from "../../../node/index/first-lead.ts";
+import { type View } from "../../../node/index/views.ts";
+import { Peers } from "../../../node/peers.ts";
+import { TransportError } from "../../../node/ports.ts";
+import { silentLog } from "../../../node/runtime/json-log.ts";
+import { type VoterId, parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
+import { firstLeadPauseMs } from "../../../shared/limits.ts";
+import { type Slice } from "../../../shared/slices.ts";
+import { makeBallot } from "../../../shared/versions.ts";
+import { VirtualClock } from "../../sim/virtual-clock.ts";
+
+const SLICE = 7 as Slice;
+const [A, B, C] = ["1", "2", "3"].map((digit) =>
+  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
+) as [VoterId, VoterId, VoterId];
+const view: View = { epoch: 2, members: [A, B, C] };
+const ballot = makeBallot(2, 1, A);
+const promiseOf = (member: VoterId): TellPromise => ({ slice: SLICE, ballot, member, keys: [] });
+
+let clock: VirtualClock;
+/** What is sent to peers: the first digit of the node, and what it is told. */
+let sent: { to: string; promise: TellPromise }[];
+let errors: string[];
+let present: View;
+let inherits: boolean;
+/** Whether this folder still stands by the promise that came with the view. */
+let promises: boolean;
+let isSilent: boolean;
+/** Members whose promises made a leader. */
+let led: VoterId[] | undefined;
+let campaigns: number;
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  sent = [];
+  errors = [];
+  present = view;
+  inherits = promises = true;
+  isSilent = false;
+  led = undefined;
+  campaigns = 0;
+});
+
+function open(voter: VoterId): FirstLead {
+  const unused = (): never => {
+    throw new Error("Not used here");
+  };
+  return new FirstLead({
+    replica: {
+      inherits: () => inherits,
+      viewOf: () => present,
+      prepare: async () => [
+        promises
+          ? { ok: true, keys: ["k"] }
+          : { ok: false, reason: "promised", promised: ballot, epoch: 2 },
+      ],
+    },
+    elections: {
+      voter,
+      campaign: async () => void campaigns++,
+      inherit: (_slice, _ballot, given) => {
+        if (given.size < 2 || !given.has(voter) || !inherits) return false;
+        led = [...given.keys()];
+        inherits = false;
+        return true;
+      },
+    },
+    peers: new Peers({
+      call: async (peer, _name, promise) => {
+        sent.push({ to: peer.address[0]!, promise: promise as TellPromise });
+        if (isSilent) throw new TransportError("timeout", "No answer");
+        return {};
+      },
+      open: unused,
+      serve: unused,
+      close: unused,
+    }),
+    route: { peer: (id) => ({ id, address: id }) },
+    clock,
+    log: { ...silentLog, error: (event) => void errors.push(event) },
+  });
+}
+
+test("a member tells the first one its promise and what it holds, as soon as it is active, once", async () => {
+  const first = open(B);
+  first.active(SLICE, view);
+  await clock.runFor(60_000);
+  expect(sent).toEqual([{ to: "1", promise: { ...promiseOf(B), keys: ["k"] } }]);
+  expect(campaigns).toBe(0);
+});
+
+test("a member that has promised more since tells nothing; one that gets no answer leaves it to the first", async () => {
+  promises = false;
+  open(B).active(SLICE, view);
+  await clock.runFor(1_000);
+  expect(sent).toEqual([]);
+  promises = isSilent = true;
+  open(B).active(SLICE, view);
+  await clock.runFor(60_000);
+  expect(sent).toHaveLength(1);
+  expect(errors).toEqual([]);
+});
+
+test("the first one leads by the first promise that it is told, and asks nobody", async () => {
+  const first = open(A);
+  first.active(SLICE, view);
+  await clock.runFor(1);
+  expect(led).toBeUndefined();
+  first.hear(promiseOf(C));
+  expect(led).toEqual([A, C]);
+  await clock.runFor(60_000);
+  expect(campaigns).toBe(0);
+  expect(sent).toEqual([]);
+});
+
+test("promises told before it is active count then, those of an earlier view never", async () => {
+  const first = open(A);
+  present = { epoch: 1, members: [A, B, C] };
+  first.hear(promiseOf(B));
+  first.hear({ ...promiseOf(C), ballot: makeBallot(1, 1, A) });
+  expect(led).toBeUndefined();
+  present = view;
+  first.active(SLICE, view);
+  await clock.runFor(1);
+  expect(led).toEqual([B, A]);
+});
+
+test("what nobody tells is asked for after a while, until somebody leads", async () => {
+  const first = open(A);
+  first.active(SLICE, view);
+  await clock.runFor(firstLeadPauseMs - 1);
+  expect(campaigns).toBe(0);
+  await clock.runFor(1);
+  expect(campaigns).toBe(1);
+  await clock.runFor(2 * firstLeadPauseMs);
+  expect(campaigns).toBe(2);
+  inherits = false;
+  await clock.runFor(60_000);
+  expect(campaigns).toBe(2);
+});
+
+test("a promise that comes late, once somebody leads or a later view is there, makes no leader", async () => {
+  const first = open(A);
+  inherits = false;
+  first.hear(promiseOf(B));
+  first.hear(promiseOf(A));
+  inherits = true;
+  first.hear(promiseOf(C));
+  expect(led).toBeUndefined();
+  present = { epoch: 3, members: [A, B, C] };
+  first.hear(promiseOf(A));
+  expect(led).toBeUndefined();
+});
