@@ -1,12 +1,12 @@
 // The first member of a new view leads it without an election of its own: with the view every member has promised it that,
-// and says so as soon as it is active. What is lost on the way is asked for.
-// Invariant: a promise is told only while it stands, and counts only while the first one has promised nothing higher.
+// and says so as soon as it is active; it is told in return who leads. What is lost on the way is asked for.
+// Invariant: a promise is told only once it is durable, and counts only while the first one has promised nothing higher.
 import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";
 import {
-  callTimeoutMs,
   firstLeadGrowth,
   firstLeadPauseMaxMs,
   firstLeadPauseMs,
+  installTimeoutMs,
 } from "../../shared/limits.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type Slice } from "../../shared/slices.ts";
@@ -14,14 +14,17 @@ import { type Ballot, epochOf, makeBallot } from "../../shared/versions.ts";
 import { type Peers } from "../peers.ts";
 import { type Clock, type Log, TransportError } from "../ports.ts";
 import { type Route } from "../route/types.ts";
-import { pause } from "../waiting.ts";
+import { pause, waitAtMost } from "../waiting.ts";
 import { type Elections } from "./elections.ts";
 import { type Replica } from "./replica.ts";
 import { type View } from "./views.ts";
 
 export interface FirstLeadOptions {
-  readonly replica: Pick<Replica, "inherits" | "prepare" | "viewOf">;
-  readonly elections: Pick<Elections, "campaign" | "inherit" | "voter">;
+  readonly replica: Pick<
+    Replica,
+    "inherits" | "inheritedPromise" | "promised" | "spendInherited" | "viewOf"
+  >;
+  readonly elections: Pick<Elections, "campaign" | "inherit" | "leaderOf" | "voter">;
   readonly peers: Peers;
   readonly route: Pick<Route, "peer">;
   readonly clock: Clock;
@@ -41,6 +44,9 @@ export interface TellPromise {
 interface Told {
   readonly ballot: Ballot;
   readonly promises: Map<VoterId, readonly string[] | undefined>;
+  /** They were enough. */
+  readonly led: Promise<void>;
+  readonly lead: () => void;
 }
 
 export class FirstLead {
@@ -68,22 +74,38 @@ export class FirstLead {
     });
   }
 
-  /** A member says that it has promised. */
-  hear({ slice, ballot, member, keys }: TellPromise): void {
-    const { replica, elections } = this.#options;
-    if (this.#isDecided(slice, ballot)) return void this.#told.delete(slice);
-    let told = this.#told.get(slice);
-    if (!told || told.ballot < ballot) {
-      told = { ballot, promises: new Map() };
-      this.#told.set(slice, told);
-    }
-    if (told.ballot !== ballot) return;
-    told.promises.set(member, keys);
-    if (replica.viewOf(slice).epoch !== epochOf(ballot)) return;
-    if (elections.inherit(slice, ballot, told.promises)) this.#told.delete(slice);
+  /** A member says that it has promised. Answered when this node leads by such promises, or after a while. */
+  async hear(promise: TellPromise): Promise<{ leads: boolean }> {
+    const { slice, ballot } = promise;
+    const led = this.#take(promise);
+    if (led) await waitAtMost(this.#options.clock, installTimeoutMs / 2, led);
+    return { leads: this.#options.elections.leaderOf(slice)?.ballot === ballot };
   }
 
   // ------------------------------------------------------------------ inside
+
+  /** Gives what ends when the promises of the ballot are enough; undefined when they are not needed any more. */
+  #take({ slice, ballot, member, keys }: TellPromise): Promise<void> | undefined {
+    const { replica, elections } = this.#options;
+    if (this.#isDecided(slice, ballot)) {
+      this.#told.delete(slice);
+      return undefined;
+    }
+    let told = this.#told.get(slice);
+    if (!told || told.ballot < ballot) {
+      const { promise: led, resolve: lead } = Promise.withResolvers<void>();
+      told = { ballot, promises: new Map(), led, lead };
+      this.#told.set(slice, told);
+    }
+    if (told.ballot !== ballot) return undefined;
+    told.promises.set(member, keys);
+    const isActive = replica.viewOf(slice).epoch === epochOf(ballot);
+    if (isActive && elections.inherit(slice, ballot, told.promises)) {
+      told.lead();
+      this.#told.delete(slice);
+    }
+    return told.led;
+  }
 
   /** Whether this folder is past a ballot: somebody was elected, or a later view is there. */
   #isDecided(slice: Slice, ballot: Ballot): boolean {
@@ -96,12 +118,15 @@ export class FirstLead {
     const { replica, elections, peers, route } = this.#options;
     const [first] = members;
     const ballot = makeBallot(epoch, 1, first!);
-    const [reply] = await replica.prepare([{ slice, ballot }]);
-    if (this.#stopped || !reply?.ok) return; // somebody else was elected meanwhile
-    const promise = { slice, ballot, member: elections.voter, keys: reply.keys };
-    if (first === elections.voter) return this.hear(promise);
+    const promised = await replica.inheritedPromise(slice, ballot);
+    if (this.#stopped || !promised) return; // somebody else was elected meanwhile
+    const promise = { slice, ballot, member: elections.voter, keys: promised.keys };
+    if (first === elections.voter) return void this.#take(promise);
     const peer = route.peer(nodeOfVoter(first!));
-    if (peer) await peers.call(peer, "index.promised", promise, callTimeoutMs);
+    if (!peer) return;
+    const { leads } = await peers.call(peer, "index.promised", promise, installTimeoutMs);
+    // Else it goes on to look for a leader.
+    if (leads && replica.promised(slice) === ballot) replica.spendInherited(slice);
   }
 
   /** Asks for the promises, until somebody leads. */

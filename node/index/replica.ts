@@ -88,6 +88,19 @@ export class Replica {
     this.#state(slice).inherited = false;
   }
 
+  /**
+   * The promise that came with the view, as PREPARE would answer it; undefined when another one was made since. Who is
+   * told of it may have been elected then, or not: it serves for an election still.
+   */
+  async inheritedPromise(
+    slice: Slice,
+    ballot: Ballot,
+  ): Promise<{ keys: string[] | undefined } | undefined> {
+    const { votes, promised, promiseLost } = this.#state(slice);
+    if (!votes || promised !== ballot || promiseLost || !this.inherits(slice)) return undefined;
+    return { keys: await this.#names(slice) };
+  }
+
   /** A number that changes with every write to the slice since start. */
   changes(slice: Slice): number {
     return this.#state(slice).changes;

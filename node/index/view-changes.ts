@@ -219,10 +219,10 @@ export class ViewChanges {
       this.#pauses.began(slice, change.view.epoch);
       return this.#settler.install(slice, change, settled);
     });
-    peers.onCall("index.promised", (promise) => {
-      this.#firstLead?.hear(promise);
-      return {};
-    });
+    peers.onCall(
+      "index.promised",
+      async (promise) => (await this.#firstLead?.hear(promise)) ?? { leads: false },
+    );
     peers.onCall("index.seal", ({ slice, change }) => standings.seal(slice, change));
     peers.onCall("index.snapshot", ({ slice, epoch, after }) =>
       standings.snapshot(slice, epoch, after),

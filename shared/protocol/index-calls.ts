@@ -197,11 +197,11 @@ export const indexCalls = {
   },
   /**
    * A member that has become active in a view tells its first one what that would ask it by PREPARE: that it has promised
-   * the ballot that came with the view.
+   * the ballot that came with the view. Answered when the receiver leads by such promises, or after a while.
    */
   "index.promised": {
     request: z.object({ slice, ballot, member: voter, keys: z.optional(z.array(z.string())) }),
-    reply: z.object({}),
+    reply: z.object({ leads: z.boolean() }),
   },
   /** SEAL: a member of the previous view gives up its vote for good, durably, before it answers. */
   "index.seal": {

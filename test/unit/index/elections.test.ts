@@ -245,11 +245,15 @@ describe("Elections", () => {
 
     test("not when its own member has promised more", async () => {
       const bench = await inNewView();
+      const promised = (): Promise<unknown> =>
+        bench.clock.settle(bench.replica.inheritedPromise(SLICE, ballot), { deadlineMs: 1_000 });
+      for (const _ of [1, 2]) expect(await promised()).toEqual({ keys: [] });
       const higher = makeBallot(2, 2, voters[1]!);
       const preparing = bench.replica.prepare([{ slice: SLICE, ballot: higher }]);
       const promises = new Map(voters.map((voter) => [voter, []]));
       expect(bench.elections.inherit(SLICE, ballot, promises)).toBe(false);
       await bench.clock.settle(preparing, { deadlineMs: 1_000 });
+      expect(await promised()).toBeUndefined();
       expect(bench.elections.led).toBe(0);
     });
   });

@@ -1,12 +1,13 @@
 // How a new view comes to its first leader: who tells whom what it has promised, and what is asked for when nobody does.
 import { beforeEach, expect, test } from "vitest";
 import { FirstLead, type TellPromise } from "../../../node/index/first-lead.ts";
+import { type SliceLeader } from "../../../node/index/slice-leader.ts";
 import { type View } from "../../../node/index/views.ts";
 import { Peers } from "../../../node/peers.ts";
 import { TransportError } from "../../../node/ports.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { type VoterId, parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
-import { firstLeadPauseMs } from "../../../shared/limits.ts";
+import { firstLeadPauseMs, installTimeoutMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { makeBallot } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
@@ -28,6 +29,10 @@ let inherits: boolean;
 /** Whether this folder still stands by the promise that came with the view. */
 let promises: boolean;
 let isSilent: boolean;
+/** What the first one says to a promise. */
+let leads: boolean;
+/** This folder knows that the ballot made a leader. */
+let spent: boolean;
 /** Members whose promises made a leader. */
 let led: VoterId[] | undefined;
 let campaigns: number;
@@ -38,7 +43,8 @@ beforeEach(() => {
   errors = [];
   present = view;
   inherits = promises = true;
-  isSilent = false;
+  isSilent = spent = false;
+  leads = true;
   led = undefined;
   campaigns = 0;
 });
@@ -51,11 +57,9 @@ function open(voter: VoterId): FirstLead {
     replica: {
       inherits: () => inherits,
       viewOf: () => present,
-      prepare: async () => [
-        promises
-          ? { ok: true, keys: ["k"] }
-          : { ok: false, reason: "promised", promised: ballot, epoch: 2 },
-      ],
+      inheritedPromise: async () => (promises ? { keys: ["k"] } : undefined),
+      promised: () => ballot,
+      spendInherited: () => void (spent = true),
     },
     elections: {
       voter,
@@ -66,12 +70,13 @@ function open(voter: VoterId): FirstLead {
         inherits = false;
         return true;
       },
+      leaderOf: () => (led ? ({ ballot } as SliceLeader) : undefined),
     },
     peers: new Peers({
       call: async (peer, _name, promise) => {
         sent.push({ to: peer.address[0]!, promise: promise as TellPromise });
         if (isSilent) throw new TransportError("timeout", "No answer");
-        return {};
+        return { leads };
       },
       open: unused,
       serve: unused,
@@ -89,6 +94,15 @@ test("a member tells the first one its promise and what it holds, as soon as it 
   await clock.runFor(60_000);
   expect(sent).toEqual([{ to: "1", promise: { ...promiseOf(B), keys: ["k"] } }]);
   expect(campaigns).toBe(0);
+  expect(spent).toBe(true);
+});
+
+test("a member looks on for a leader when the first one does not lead", async () => {
+  leads = false;
+  open(B).active(SLICE, view);
+  await clock.runFor(1);
+  expect(sent).toHaveLength(1);
+  expect(spent).toBe(false);
 });
 
 test("a member that has promised more since tells nothing; one that gets no answer leaves it to the first", async () => {
@@ -108,8 +122,9 @@ test("the first one leads by the first promise that it is told, and asks nobody"
   first.active(SLICE, view);
   await clock.runFor(1);
   expect(led).toBeUndefined();
-  first.hear(promiseOf(C));
+  expect(await first.hear(promiseOf(C))).toEqual({ leads: true });
   expect(led).toEqual([A, C]);
+  expect(await first.hear(promiseOf(B))).toEqual({ leads: true });
   await clock.runFor(60_000);
   expect(campaigns).toBe(0);
   expect(sent).toEqual([]);
@@ -118,13 +133,22 @@ test("the first one leads by the first promise that it is told, and asks nobody"
 test("promises told before it is active count then, those of an earlier view never", async () => {
   const first = open(A);
   present = { epoch: 1, members: [A, B, C] };
-  first.hear(promiseOf(B));
-  first.hear({ ...promiseOf(C), ballot: makeBallot(1, 1, A) });
+  const answer = first.hear(promiseOf(B));
+  const earlier = first.hear({ ...promiseOf(C), ballot: makeBallot(1, 1, A) });
+  await clock.runFor(1);
   expect(led).toBeUndefined();
+  expect(await earlier).toEqual({ leads: false });
   present = view;
   first.active(SLICE, view);
   await clock.runFor(1);
   expect(led).toEqual([B, A]);
+  expect(await answer).toEqual({ leads: true });
+});
+
+test("a promise is answered after a while when the first one does not become active", async () => {
+  present = { epoch: 1, members: [A, B, C] };
+  const answer = open(A).hear(promiseOf(B));
+  expect(await clock.settle(answer, { deadlineMs: installTimeoutMs })).toEqual({ leads: false });
 });
 
 test("what nobody tells is asked for after a while, until somebody leads", async () => {
@@ -144,12 +168,12 @@ test("what nobody tells is asked for after a while, until somebody leads", async
 test("a promise that comes late, once somebody leads or a later view is there, makes no leader", async () => {
   const first = open(A);
   inherits = false;
-  first.hear(promiseOf(B));
-  first.hear(promiseOf(A));
+  for (const member of [B, A])
+    expect(await first.hear(promiseOf(member))).toEqual({ leads: false });
   inherits = true;
-  first.hear(promiseOf(C));
+  void first.hear(promiseOf(C));
   expect(led).toBeUndefined();
   present = { epoch: 3, members: [A, B, C] };
-  first.hear(promiseOf(A));
+  expect(await first.hear(promiseOf(A))).toEqual({ leads: false });
   expect(led).toBeUndefined();
 });
