@@ -11,8 +11,9 @@ import { routeCalls } from "./protocol/route.ts";
  * 1: first.
  * 2: links, pulls and drafts of blocks.
  * 3: changes of views; short member news, tables compared by one hash; repair of blocks.
+ * 4: members of a new view tell its first one what they promised.
  */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 export interface CallSchema {
   readonly request: z.ZodMiniType;

@@ -14,7 +14,7 @@ import { type RegisterKey, type RegisterValue, blocksIn } from "./types.ts";
 const CENSUS_REST = 20; // times as long as a walk took: a slice under writes costs a twentieth of the time at most
 
 interface SliceCensus {
-  readonly changes: number;
+  readonly chainChanges: number;
   readonly chains: number;
   /** How many blocks each set of holders has: few sets, however many blocks. */
   readonly blocksOf: ReadonlyMap<string, { readonly holders: Holders; blocks: number }>;
@@ -108,12 +108,12 @@ export class ChainCensus {
   }
 
   async #of(slice: Slice): Promise<SliceCensus> {
-    // A write that is accepted and not durable has raised `changes` already, and the walk may miss it.
+    // A write that is accepted and not durable has raised `chainChanges` already, and the walk may miss it.
     const quiet = this.#replica.quiet(slice);
-    const changes = this.#replica.chainChanges(slice);
+    const chainChanges = this.#replica.chainChanges(slice);
     const known = this.#known.get(slice);
     const begunMs = this.#clock.monotonicMs();
-    if (known && (known.changes === changes || begunMs < known.againMs)) return known;
+    if (known && (known.chainChanges === chainChanges || begunMs < known.againMs)) return known;
     const blocks = new Map<string, { holders: Holders; blocks: number }>();
     const locked: RegisterKey[] = [];
     let chains = 0;
@@ -136,7 +136,7 @@ export class ChainCensus {
     const endedMs = this.#clock.monotonicMs();
     const againMs = endedMs + (endedMs - begunMs) * CENSUS_REST;
     const counted = { chains, blocksOf: blocks, locked, garbageSinceMs };
-    const census = { ...counted, changes: quiet ? changes : -1, againMs };
+    const census = { ...counted, chainChanges: quiet ? chainChanges : -1, againMs };
     this.#known.set(slice, census);
     return census;
   }

@@ -326,6 +326,8 @@ export class Elections {
       },
     });
     this.#leaders.set(slice, leader);
+    const campaign = this.#campaigns.get(slice);
+    if (campaign) this.#end(campaign); // who waits for it need not wait for all answers
     this.#leaderless.delete(slice);
     this.#rounds.delete(slice);
     this.#options.onElected?.(leader, { names, first });

@@ -1,5 +1,5 @@
-// The first member of a new view leads it without an election of its own: with the view every member has promised it that,
-// and says so as soon as it is active; it is told in return who leads. What is lost on the way is asked for.
+// The first member of a new view leads it without an election of its own: with the view every member has promised it
+// that, and tells it so as soon as it is active; in return it is told who leads. What gets lost is asked for.
 // Invariant: a promise is told only once it is durable, and counts only while the first one has promised nothing higher.
 import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";
 import {
@@ -9,8 +9,9 @@ import {
   installTimeoutMs,
 } from "../../shared/limits.ts";
 import { RingstowError } from "../../shared/errors.ts";
+import { type RequestOf } from "../../shared/protocol.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Ballot, epochOf, makeBallot } from "../../shared/versions.ts";
+import { type Ballot, epochOf, makeBallot, voterOf } from "../../shared/versions.ts";
 import { type Peers } from "../peers.ts";
 import { type Clock, type Log, TransportError } from "../ports.ts";
 import { type Route } from "../route/types.ts";
@@ -32,18 +33,13 @@ export interface FirstLeadOptions {
 }
 
 /** That a member has promised a ballot, as an answer to PREPARE would say it. */
-export interface TellPromise {
-  readonly slice: Slice;
-  readonly ballot: Ballot;
-  readonly member: VoterId;
-  /** Every register of the slice; absent when there are too many to name. */
-  readonly keys?: readonly string[] | undefined;
-}
+export type ToldPromise = RequestOf<"index.promised">;
 
-/** Promises of one ballot -> the registers that each member named. */
-interface Told {
+/** What members that wait for an answer have promised. */
+interface Promises {
   readonly ballot: Ballot;
-  readonly promises: Map<VoterId, readonly string[] | undefined>;
+  /** The registers that each member named. */
+  readonly named: Map<VoterId, readonly string[] | undefined>;
   /** They were enough. */
   readonly led: Promise<void>;
   readonly lead: () => void;
@@ -51,8 +47,8 @@ interface Told {
 
 export class FirstLead {
   readonly #options: FirstLeadOptions;
-  /** Of each slice the newest ballot. Also what was told before this folder is active itself. */
-  readonly #told = new Map<Slice, Told>();
+  /** Of each slice those of the newest ballot; also what is told before this folder is active itself. */
+  readonly #promises = new Map<Slice, Promises>();
   #stopped = false;
 
   constructor(options: FirstLeadOptions) {
@@ -65,78 +61,86 @@ export class FirstLead {
 
   /** This folder has become active in a view. */
   active(slice: Slice, view: View): void {
-    const isFirst = view.members[0] === this.#options.elections.voter;
-    const work = [this.#promise(slice, view), ...(isFirst ? [this.#askLater(slice, view)] : [])];
-    Promise.all(work).catch((error: unknown) => {
-      // The first one asks for what it was not told.
-      if (error instanceof TransportError || error instanceof RingstowError) return;
+    this.#untilSomebodyLeads(slice, view).catch((error: unknown) => {
       this.#options.log.error("Cannot begin a view", { slice, error: String(error) });
     });
   }
 
-  /** A member says that it has promised. Answered when this node leads by such promises, or after a while. */
-  async hear(promise: TellPromise): Promise<{ leads: boolean }> {
-    const { slice, ballot } = promise;
-    const led = this.#take(promise);
-    if (led) await waitAtMost(this.#options.clock, installTimeoutMs / 2, led);
-    return { leads: this.#options.elections.leaderOf(slice)?.ballot === ballot };
+  /** A member says that it has promised. Answered when this node leads, or cannot by this promise, or after a while. */
+  async hear(told: ToldPromise): Promise<{ leads: boolean }> {
+    const { slice, ballot, member } = told;
+    const promises = this.#isDecided(slice, ballot) ? undefined : this.#promisesOf(slice, ballot);
+    if (promises) {
+      promises.named.set(member, told.keys);
+      this.#leadIfEnough(slice, promises);
+      await waitAtMost(this.#options.clock, installTimeoutMs / 2, promises.led);
+      promises.named.delete(member);
+      if (promises.named.size === 0 && this.#promises.get(slice) === promises)
+        this.#promises.delete(slice);
+    }
+    const leader = this.#options.elections.leaderOf(slice);
+    return { leads: leader?.view.epoch === epochOf(ballot) };
   }
 
   // ------------------------------------------------------------------ inside
 
-  /** Gives what ends when the promises of the ballot are enough; undefined when they are not needed any more. */
-  #take({ slice, ballot, member, keys }: TellPromise): Promise<void> | undefined {
-    const { replica, elections } = this.#options;
-    if (this.#isDecided(slice, ballot)) {
-      this.#told.delete(slice);
-      return undefined;
+  /** The first one asks, if it need be, and the others tell again. Ends for good after a while: then it is a duty. */
+  async #untilSomebodyLeads(slice: Slice, { epoch, members }: View): Promise<void> {
+    const { elections, clock } = this.#options;
+    const ballot = makeBallot(epoch, 1, members[0]!);
+    const isFirst = voterOf(ballot) === elections.voter;
+    if (isFirst) void this.#tell(slice, ballot);
+    for (let ms = firstLeadPauseMs; ms < firstLeadPauseMaxMs; ms *= firstLeadGrowth) {
+      if (!isFirst) await this.#tell(slice, ballot);
+      if (this.#isDecided(slice, ballot)) return;
+      await pause(clock, ms);
+      if (this.#stopped || this.#isDecided(slice, ballot)) return;
+      if (isFirst) await elections.campaign(slice);
     }
-    let told = this.#told.get(slice);
-    if (!told || told.ballot < ballot) {
-      const { promise: led, resolve: lead } = Promise.withResolvers<void>();
-      told = { ballot, promises: new Map(), led, lead };
-      this.#told.set(slice, told);
-    }
-    if (told.ballot !== ballot) return undefined;
-    told.promises.set(member, keys);
-    const isActive = replica.viewOf(slice).epoch === epochOf(ballot);
-    if (isActive && elections.inherit(slice, ballot, told.promises)) {
-      told.lead();
-      this.#told.delete(slice);
-    }
-    return told.led;
   }
 
-  /** Whether this folder is past a ballot: somebody was elected, or a later view is there. */
+  /** Whether this folder knows of somebody who was elected, under the ballot or a later one, or of a later view. */
   #isDecided(slice: Slice, ballot: Ballot): boolean {
     const { replica } = this.#options;
     const { epoch } = replica.viewOf(slice);
     return epoch > epochOf(ballot) || (epoch === epochOf(ballot) && !replica.inherits(slice));
   }
 
-  async #promise(slice: Slice, { epoch, members }: View): Promise<void> {
-    const { replica, elections, peers, route } = this.#options;
-    const [first] = members;
-    const ballot = makeBallot(epoch, 1, first!);
-    const promised = await replica.inheritedPromise(slice, ballot);
-    if (this.#stopped || !promised) return; // somebody else was elected meanwhile
-    const promise = { slice, ballot, member: elections.voter, keys: promised.keys };
-    if (first === elections.voter) return void this.#take(promise);
-    const peer = route.peer(nodeOfVoter(first!));
-    if (!peer) return;
-    const { leads } = await peers.call(peer, "index.promised", promise, installTimeoutMs);
-    // Else it goes on to look for a leader.
-    if (leads && replica.promised(slice) === ballot) replica.spendInherited(slice);
+  /** Tells the first one, which may be this node itself, what this folder has promised. Never rejects. */
+  async #tell(slice: Slice, ballot: Ballot): Promise<void> {
+    const { replica, elections, log } = this.#options;
+    try {
+      const promised = await replica.inheritedPromise(slice, ballot);
+      if (this.#stopped || !promised) return;
+      const told = { slice, ballot, member: elections.voter, keys: promised.keys };
+      const { leads } = await this.#send(voterOf(ballot)!, told);
+      if (leads && replica.promised(slice) === ballot) replica.spendInherited(slice);
+    } catch (error) {
+      if (error instanceof TransportError || error instanceof RingstowError) return;
+      log.error("Cannot tell a promise", { slice, error: String(error) });
+    }
   }
 
-  /** Asks for the promises, until somebody leads. */
-  async #askLater(slice: Slice, { epoch }: View): Promise<void> {
-    const { replica, elections, clock } = this.#options;
-    for (let ms = firstLeadPauseMs; ms < firstLeadPauseMaxMs; ms *= firstLeadGrowth) {
-      await pause(clock, ms);
-      if (this.#stopped || !replica.inherits(slice)) return;
-      if (replica.viewOf(slice).epoch !== epoch) return;
-      await elections.campaign(slice);
-    }
+  async #send(first: VoterId, told: ToldPromise): Promise<{ leads: boolean }> {
+    const { elections, peers, route } = this.#options;
+    if (first === elections.voter) return this.hear(told);
+    const peer = route.peer(nodeOfVoter(first));
+    return peer ? peers.call(peer, "index.promised", told, installTimeoutMs) : { leads: false };
+  }
+
+  /** Undefined when those of a later ballot are here. */
+  #promisesOf(slice: Slice, ballot: Ballot): Promises | undefined {
+    const known = this.#promises.get(slice);
+    if (known && known.ballot >= ballot) return known.ballot === ballot ? known : undefined;
+    const { promise: led, resolve: lead } = Promise.withResolvers<void>();
+    const promises = { ballot, named: new Map(), led, lead };
+    this.#promises.set(slice, promises);
+    return promises;
+  }
+
+  #leadIfEnough(slice: Slice, { ballot, named, lead }: Promises): void {
+    const { replica, elections } = this.#options;
+    const isActive = replica.viewOf(slice).epoch === epochOf(ballot);
+    if (isActive && elections.inherit(slice, ballot, named)) lead();
   }
 }

@@ -49,7 +49,7 @@ export interface ViewKeeperOptions {
 }
 
 /** Slices that may want another view, and by which wishes. */
-interface Looks {
+interface Candidates {
   /** They lack a member, or one is dead or has another disk. One that leaves in good order serves until it is replaced. */
   readonly urgent: SliceLeader[];
   readonly calm: SliceLeader[];
@@ -73,8 +73,8 @@ export class ViewKeeper {
   #dirty = true;
   /** Copies that were wanted at the last walk. */
   #copies: number | undefined;
-  /** What the last walk left to be looked at. */
-  #toLookAt: Looks = { urgent: [], calm: [], wanted: 0, eligible: [] };
+  /** What the last walk found, and has not been looked at since. */
+  #candidates: Candidates = { urgent: [], calm: [], wanted: 0, eligible: [] };
   #stopped = false;
 
   constructor(options: ViewKeeperOptions) {
@@ -118,7 +118,7 @@ export class ViewKeeper {
     });
   }
 
-  /** Looks at all slices that are led here, those first that lack a member, and begins as many changes as it may. */
+  /** Candidates at all slices that are led here, those first that lack a member, and begins as many changes as it may. */
   #walk(): void {
     const { clock, elections, route, faults } = this.#options;
     const { copies } = route.copies();
@@ -138,13 +138,13 @@ export class ViewKeeper {
     const isInNeed = (leader: SliceLeader): boolean =>
       leader.members.length < wanted || !leader.members.every((voter) => present.has(voter));
     const [urgent, calm] = partition(leaders, isInNeed);
-    this.#toLookAt = { urgent, calm, wanted, eligible: this.#eligible.of(members) };
+    this.#candidates = { urgent, calm, wanted, eligible: this.#eligible.of(members) };
     this.#beginNext();
   }
 
   /** Begins changes that the last walk's slices want, as long as there are not too many under way. */
   #beginNext(): void {
-    const { urgent, calm } = this.#toLookAt;
+    const { urgent, calm } = this.#candidates;
     this.#begin(urgent, this.#urgent);
     this.#begin(calm, this.#calm);
   }
@@ -152,7 +152,7 @@ export class ViewKeeper {
   /** Takes slices from a list until enough changes are under way. */
   #begin(leaders: SliceLeader[], underWay: Set<Slice>): void {
     const { clock, elections } = this.#options;
-    const { wanted, eligible } = this.#toLookAt;
+    const { wanted, eligible } = this.#candidates;
     const now = clock.monotonicMs();
     while (underWay.size < viewChangesMax) {
       const leader = leaders.shift();
@@ -166,11 +166,12 @@ export class ViewKeeper {
       this.#dirty = true;
       if ((this.#retryMs.get(slice) ?? 0) > now) continue;
       underWay.add(slice);
-      void this.#change(leader, next, underWay === this.#urgent).finally(() => {
+      void this.#change(leader, next, underWay === this.#urgent).then((isDone) => {
         underWay.delete(slice);
         // A walk that passed it over meanwhile may have found nothing else to do.
         this.#dirty = true;
-        if (!this.#stopped) this.#beginNext();
+        // What made one fail may make others fail: they wait for the next walk.
+        if (isDone && !this.#stopped) this.#beginNext();
       });
     }
     // Others may come before them until there is room.
@@ -199,7 +200,12 @@ export class ViewKeeper {
     return member?.state === "alive" && voterIdOf(member.id, member.folder) === voter;
   }
 
-  async #change(leader: SliceLeader, next: readonly VoterId[], isUrgent: boolean): Promise<void> {
+  /** False when it did not come about. Never rejects. */
+  async #change(
+    leader: SliceLeader,
+    next: readonly VoterId[],
+    isUrgent: boolean,
+  ): Promise<boolean> {
     const { clock, elections } = this.#options;
     const { slice, members } = leader;
     try {
@@ -221,12 +227,13 @@ export class ViewKeeper {
           await this.#decide(leader, next);
         }, isUrgent);
         this.#retryMs.delete(slice);
-        return;
+        return true;
       }
     } catch (error) {
       this.#report(slice, error);
     }
     this.#retryMs.set(slice, clock.monotonicMs() + viewRetryMs);
+    return false;
   }
 
   /** Lets a newcomer copy what is there, until all but the latest is. False when that does not come to an end. */

@@ -197,7 +197,8 @@ export const indexCalls = {
   },
   /**
    * A member that has become active in a view tells its first one what that would ask it by PREPARE: that it has promised
-   * the ballot that came with the view. Answered when the receiver leads by such promises, or after a while.
+   * the ballot that came with the view. Answered when the receiver leads there, or cannot by this promise, or after a
+   * while.
    */
   "index.promised": {
     request: z.object({ slice, ballot, member: voter, keys: z.optional(z.array(z.string())) }),

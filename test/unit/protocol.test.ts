@@ -10,6 +10,7 @@ const HASHES: Record<number, string> = {
   1: "22f7ee9e092369d2d4d4ac934fb3e035af1be4ec9387ec556b0a365d5d6a24aa",
   2: "8b53299e3bece51034c95476993f11ffcea07a05a6e8ca7990750d1136994840",
   3: "3135e372bce5010c01d494e0b60bbde5c3afb23fbd4739151270c674c6aee801",
+  4: "1edcbc350d4ac86d4024464f8d63bb437526553897ab397a9181e35cbdbe3293",
 };
 
 test("the schemas of the calls are those of PROTOCOL_VERSION", () => {

@@ -235,7 +235,10 @@ describe("Elections", () => {
       expect(bench.prepared[0]!.claims[0]!.ballot).toBe(ballot);
       expect(elections.inherit(SLICE, ballot, promises)).toBe(true);
       const leader = elections.leaderOf(SLICE);
+      const inheritedMs = bench.clock.now;
       await bench.clock.settle(campaign, { deadlineMs: 60_000 });
+      expect(bench.clock.now, "nobody waits for the campaign any more").toBe(inheritedMs);
+      await bench.clock.runFor(prepareTimeoutMs);
       expect(elections.leaderOf(SLICE)).toBe(leader);
       leader!.depose();
       expect(elections.inherit(SLICE, ballot, promises)).toBe(false);

@@ -1,6 +1,6 @@
 // How a new view comes to its first leader: who tells whom what it has promised, and what is asked for when nobody does.
 import { beforeEach, expect, test } from "vitest";
-import { FirstLead, type TellPromise } from "../../../node/index/first-lead.ts";
+import { FirstLead, type ToldPromise } from "../../../node/index/first-lead.ts";
 import { type SliceLeader } from "../../../node/index/slice-leader.ts";
 import { type View } from "../../../node/index/views.ts";
 import { Peers } from "../../../node/peers.ts";
@@ -18,11 +18,11 @@ const [A, B, C] = ["1", "2", "3"].map((digit) =>
 ) as [VoterId, VoterId, VoterId];
 const view: View = { epoch: 2, members: [A, B, C] };
 const ballot = makeBallot(2, 1, A);
-const promiseOf = (member: VoterId): TellPromise => ({ slice: SLICE, ballot, member, keys: [] });
+const promiseOf = (member: VoterId): ToldPromise => ({ slice: SLICE, ballot, member, keys: [] });
 
 let clock: VirtualClock;
 /** What is sent to peers: the first digit of the node, and what it is told. */
-let sent: { to: string; promise: TellPromise }[];
+let sent: { to: string; promise: ToldPromise }[];
 let errors: string[];
 let present: View;
 let inherits: boolean;
@@ -59,7 +59,10 @@ function open(voter: VoterId): FirstLead {
       viewOf: () => present,
       inheritedPromise: async () => (promises ? { keys: ["k"] } : undefined),
       promised: () => ballot,
-      spendInherited: () => void (spent = true),
+      spendInherited: () => {
+        spent = true;
+        inherits = false;
+      },
     },
     elections: {
       voter,
@@ -70,11 +73,11 @@ function open(voter: VoterId): FirstLead {
         inherits = false;
         return true;
       },
-      leaderOf: () => (led ? ({ ballot } as SliceLeader) : undefined),
+      leaderOf: () => (led ? ({ view: present } as SliceLeader) : undefined),
     },
     peers: new Peers({
       call: async (peer, _name, promise) => {
-        sent.push({ to: peer.address[0]!, promise: promise as TellPromise });
+        sent.push({ to: peer.address[0]!, promise: promise as ToldPromise });
         if (isSilent) throw new TransportError("timeout", "No answer");
         return { leads };
       },
@@ -97,24 +100,32 @@ test("a member tells the first one its promise and what it holds, as soon as it 
   expect(spent).toBe(true);
 });
 
-test("a member looks on for a leader when the first one does not lead", async () => {
-  leads = false;
-  open(B).active(SLICE, view);
-  await clock.runFor(1);
-  expect(sent).toHaveLength(1);
-  expect(spent).toBe(false);
+test("a member tells again until it hears that the first one leads, or that another does", async () => {
+  for (const trouble of ["does not lead", "is silent"]) {
+    leads = trouble !== "does not lead";
+    isSilent = trouble === "is silent";
+    spent = false;
+    inherits = true;
+    sent = [];
+    open(B).active(SLICE, view);
+    await clock.runFor(1_000);
+    expect(sent.length).toBeGreaterThan(3);
+    expect(spent).toBe(false);
+    leads = true;
+    isSilent = false;
+    const before = sent.length;
+    await clock.runFor(60_000);
+    expect(sent.length).toBe(before + 1);
+    expect(spent).toBe(true);
+  }
+  expect(errors).toEqual([]);
 });
 
-test("a member that has promised more since tells nothing; one that gets no answer leaves it to the first", async () => {
+test("a member that has promised more since tells nothing", async () => {
   promises = false;
   open(B).active(SLICE, view);
-  await clock.runFor(1_000);
-  expect(sent).toEqual([]);
-  promises = isSilent = true;
-  open(B).active(SLICE, view);
   await clock.runFor(60_000);
-  expect(sent).toHaveLength(1);
-  expect(errors).toEqual([]);
+  expect(sent).toEqual([]);
 });
 
 test("the first one leads by the first promise that it is told, and asks nobody", async () => {
@@ -145,10 +156,35 @@ test("promises told before it is active count then, those of an earlier view nev
   expect(await answer).toEqual({ leads: true });
 });
 
-test("a promise is answered after a while when the first one does not become active", async () => {
+test("a promise is answered after a while when the first one does not become active, and counts no longer", async () => {
   present = { epoch: 1, members: [A, B, C] };
-  const answer = open(A).hear(promiseOf(B));
+  const first = open(A);
+  const answer = first.hear(promiseOf(B));
   expect(await clock.settle(answer, { deadlineMs: installTimeoutMs })).toEqual({ leads: false });
+  present = view;
+  first.active(SLICE, view);
+  await clock.runFor(1);
+  expect(led).toBeUndefined();
+});
+
+test("a late promise of an earlier view leaves those of a later one", async () => {
+  present = { epoch: 2, members: [A, B, C] };
+  inherits = false;
+  const first = open(A);
+  const later = { epoch: 3, members: [A, B, C] };
+  void first.hear({ ...promiseOf(B), ballot: makeBallot(3, 1, A) });
+  expect(await first.hear(promiseOf(C))).toEqual({ leads: false });
+  present = later;
+  inherits = true;
+  first.active(SLICE, later);
+  await clock.runFor(1);
+  expect(led).toEqual([B, A]);
+});
+
+test("a first one that leads by a later ballot says so", async () => {
+  led = [A, B];
+  inherits = false;
+  expect(await open(A).hear(promiseOf(C))).toEqual({ leads: true });
 });
 
 test("what nobody tells is asked for after a while, until somebody leads", async () => {

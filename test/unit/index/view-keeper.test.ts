@@ -174,3 +174,18 @@ test("all slices are looked at once a second, however many change, and not at al
   await clock.runFor(10_000);
   expect(looks).toBe(before);
 });
+
+test("after a failed change no other is begun before the next look: what failed it may be known by then", async () => {
+  for (let slice = 0; slice < SLICES; slice++) views.set(slice as Slice, [A, B, D]);
+  let asked = 0;
+  precopy = async () => {
+    asked++;
+    throw new TransportError("unreachable", "It has just crashed");
+  };
+  keeper.start();
+  await clock.runFor(1.5 * dutyMs);
+  expect(asked).toBe(viewChangesMax);
+  states.set(nodeOfVoter(C), "dead");
+  await clock.runFor(viewRetryMs);
+  expect(asked).toBe(viewChangesMax);
+});
