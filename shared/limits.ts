@@ -158,6 +158,7 @@ export const firstLeadPauseMs = 50; // before the first of a view asks for promi
 export const firstLeadGrowth = 1.3; // of each such pause over the last one
 export const firstLeadPauseMaxMs = 2_000; // then it is a duty like others
 export const versionListRowsMax = 50_000; // (key, version) that a node keeps in memory for those who compare or join
+export const nextWalkMs = 100; // after a change, when no other is left to begin, all slices are looked at again
 export const viewRetryMs = 5_000; // after a change that did not come about
 export const precopyWaitMs = 500; // a newcomer says after so long that it is not done
 export const precopyPauseMs = 100; // then it is asked again

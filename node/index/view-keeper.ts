@@ -4,6 +4,7 @@
 import { type RequestId, type VoterId, nodeOfVoter, voterIdOf } from "../../shared/ids.ts";
 import {
   dutyMs,
+  nextWalkMs,
   precopyPauseMs,
   precopyTriesMax,
   prepareTimeoutMs,
@@ -68,6 +69,7 @@ export class ViewKeeper {
   readonly #retryMs = new Map<Slice, number>();
   readonly #pace: ChangePace;
   #timer: Timer | undefined;
+  #soon: Timer | undefined;
   #unsubscribe: (() => void) | undefined;
   /** Something happened since the last walk over the slices. */
   #dirty = true;
@@ -96,6 +98,7 @@ export class ViewKeeper {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#soon?.cancel();
     this.#unsubscribe?.();
   }
 
@@ -172,6 +175,7 @@ export class ViewKeeper {
         this.#dirty = true;
         // What made one fail may make others fail: they wait for the next walk.
         if (isDone && !this.#stopped) this.#beginNext();
+        this.#walkSoon();
       });
     }
     // Others may come before them until there is room.
@@ -193,6 +197,16 @@ export class ViewKeeper {
       faults?.restlessViews?.(members, slice) ??
       nextMembers(members, desired, (voter) => this.#isUp(voter))
     );
+  }
+
+  /** When nothing is left of the last walk, a view that needs several steps does not wait a second for each. */
+  #walkSoon(): void {
+    const { urgent, calm } = this.#candidates;
+    if (this.#soon || this.#stopped || urgent.length + calm.length > 0) return;
+    this.#soon = this.#options.clock.after(nextWalkMs, () => {
+      this.#soon = undefined;
+      if (!this.#stopped) this.#walk();
+    });
   }
 
   #isUp(voter: VoterId): boolean {
