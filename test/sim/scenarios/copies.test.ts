@@ -127,6 +127,10 @@ test("three copies become five and three again under load, with a crash in the m
       60_000,
       () => sizesOf(scene).join() === `${copies}`,
     );
+    // One that has just come back may have heard of it later than the views were changed.
+    await until(scene, "all to know it", 5_000, () =>
+      settings(scene).every(({ version }) => version === setting.version),
+    );
     expect(settings(scene)).toEqual(Array.from({ length: 5 }, () => setting));
     const blocksMs = await until(scene, "the blocks", 3 * repairThinMs + 90_000, async () => {
       const { counts } = await copiesOnDisks(scene, kept);
