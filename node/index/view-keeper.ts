@@ -121,13 +121,13 @@ export class ViewKeeper {
     });
   }
 
-  /** Candidates at all slices that are led here, those first that lack a member, and begins as many changes as it may. */
+  /** Looks at all slices that are led here, those first that lack a member, and begins as many changes as it may. */
   #walk(): void {
     const { clock, elections, route, faults } = this.#options;
     const { copies } = route.copies();
     if (copies !== this.#copies) this.#dirty = true;
-    const isEligibleLater = clock.monotonicMs() < this.#eligible.nextMs;
-    if (!this.#dirty && !faults?.restlessViews && isEligibleLater) return;
+    const now = clock.monotonicMs();
+    if (!this.#dirty && !faults?.restlessViews && now < this.#eligible.nextMs) return;
     this.#dirty = false;
     this.#copies = copies;
     const members = route.members();

@@ -5,6 +5,7 @@ import { type Claim, type MemberLink } from "../../../node/index/member-link.ts"
 import { Replica } from "../../../node/index/replica.ts";
 import { type PrepareReply } from "../../../node/index/replica-replies.ts";
 import { metaRow } from "../../../node/index/rows.ts";
+import { ViewReplica } from "../../../node/index/view-replica.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { type Store, TransportError } from "../../../node/ports.ts";
@@ -20,7 +21,6 @@ import {
 import { campaignBatchMax, prepareTimeoutMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { type Ballot, makeBallot } from "../../../shared/versions.ts";
-import { ViewReplica } from "../../../node/index/view-replica.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
 const voters = ["1", "2", "3"].map((digit) =>
