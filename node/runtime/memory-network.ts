@@ -26,14 +26,13 @@ export type FaultListener = (address: string, name: string, error: unknown) => v
 
 const AT_ONCE = [0] as const;
 
-const pairOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`);
-
 export class MemoryNetwork {
   readonly clock: Clock;
   readonly policy: Policy;
   readonly onFault: FaultListener;
   readonly #endpoints = new Map<string, MemoryEndpoint>();
-  readonly #breaks = new Map<string, number>();
+  /** How often the link of two addresses broke; both ways round. */
+  readonly #breaks = new Map<string, Map<string, number>>();
 
   constructor(clock: Clock, policy: Policy = () => AT_ONCE, onFault: FaultListener = () => {}) {
     this.clock = clock;
@@ -67,15 +66,16 @@ export class MemoryNetwork {
    * and streams over it fail at both ends at once. The next call finds a new connection.
    */
   breakLink(a: string, b: string): void {
-    const pair = pairOf(a, b);
-    this.#breaks.set(pair, (this.#breaks.get(pair) ?? 0) + 1);
+    const age = this.linkAge(a, b) + 1;
+    this.#breaksOf(a).set(b, age);
+    this.#breaksOf(b).set(a, age);
     this.#endpoints.get(a)?.failLink(b);
     this.#endpoints.get(b)?.failLink(a);
   }
 
   /** Tells one connection of two nodes from the next. */
   linkAge(a: string, b: string): number {
-    return this.#breaks.size === 0 ? 0 : (this.#breaks.get(pairOf(a, b)) ?? 0);
+    return this.#breaks.get(a)?.get(b) ?? 0;
   }
 
   /** Who answers at an address now. */
@@ -86,5 +86,11 @@ export class MemoryNetwork {
   detach(endpoint: MemoryEndpoint): void {
     if (this.#endpoints.get(endpoint.address) === endpoint)
       this.#endpoints.delete(endpoint.address);
+  }
+
+  #breaksOf(address: string): Map<string, number> {
+    const known = this.#breaks.get(address) ?? new Map<string, number>();
+    this.#breaks.set(address, known);
+    return known;
   }
 }

@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { type Overrides } from "./plan.ts";
 import { runSeed, type SeedResult, type SeedTask } from "./seed-result.ts";
 
+/** Room for what a run throws away at once: a seventh less CPU. */
+const WORKER_FLAGS = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
+
 export interface SeedsOptions {
   readonly overrides: Overrides;
   readonly jobs: number;
@@ -37,7 +40,7 @@ async function runInWorker(
   next: () => SeedTask | undefined,
   tell: (result: SeedResult) => void,
 ): Promise<void> {
-  const worker = fork(join(import.meta.dirname, "seed-worker.ts"));
+  const worker = fork(join(import.meta.dirname, "seed-worker.ts"), { execArgv: WORKER_FLAGS });
   const exited = once(worker, "exit");
   try {
     for (let task = next(); task; task = next()) tell(await ask(worker, exited, task));

@@ -31,10 +31,12 @@ export class Trace {
   }
 
   #mix(text: string): void {
+    let [a, b] = [this.#a, this.#b];
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i);
-      this.#a = Math.imul(this.#a ^ code, 0x01000193);
-      this.#b = Math.imul(this.#b ^ code, 0x85ebca6b) ^ (this.#b >>> 13);
+      a = Math.imul(a ^ code, 0x01000193);
+      b = Math.imul(b ^ code, 0x85ebca6b) ^ (b >>> 13);
     }
+    [this.#a, this.#b] = [a, b];
   }
 }

@@ -1,11 +1,12 @@
 // Virtual time for tests and the simulator: timers fire in the order (time, insertion) and no real time is used,
-// so one program with one seed has one schedule. Between two timers every pending promise reaction runs to its end
-// (one turn of the event loop drains all microtasks), as if computation took no time.
+// so one program with one seed has one schedule. Between two timers every pending promise reaction runs to its end, as if
+// computation took no time.
 import { type Clock, type Timer } from "../../node/ports.ts";
 
 /** 2026-01-01T00:00:00Z: what the wall clock shows at virtual time 0. */
 export const SIM_EPOCH_MS = 1_767_225_600_000;
 const eventsMaxDefault = 5_000_000; // a run that needs more hangs in a loop
+const ticksPerTurn = 256; // the event loop, whose turns cost system calls, comes round after so many timers
 
 interface Event {
   readonly atMs: number;
@@ -30,6 +31,10 @@ export class VirtualClock implements Clock {
   events = 0;
   readonly #heap: Event[] = [];
   #order = 0;
+  #ticks = 0;
+  /** Calls of run() and of drain() under way. */
+  #runs = 0;
+  #draining = 0;
 
   monotonicMs(): number {
     return this.now;
@@ -62,7 +67,13 @@ export class VirtualClock implements Clock {
 
   /** Runs all promise reactions that are due now; no timer fires. */
   drain(): Promise<void> {
-    return new Promise((resolve) => setImmediate(resolve));
+    this.#draining++;
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        this.#draining--;
+        resolve();
+      });
+    });
   }
 
   /**
@@ -70,6 +81,15 @@ export class VirtualClock implements Clock {
    * Throws when the predicate cannot come true: no timer is left, or a limit is passed.
    */
   async run(until: number | (() => boolean), limits: RunLimits = {}): Promise<void> {
+    this.#runs++;
+    try {
+      await this.#run(until, limits);
+    } finally {
+      this.#runs--;
+    }
+  }
+
+  async #run(until: number | (() => boolean), limits: RunLimits): Promise<void> {
     const maxEvents = limits.maxEvents ?? eventsMaxDefault;
     const deadlineMs =
       typeof until === "number" ? until : (limits.deadlineMs ?? Number.POSITIVE_INFINITY);
@@ -92,7 +112,7 @@ export class VirtualClock implements Clock {
       const action = event.action!;
       event.action = undefined;
       action();
-      await this.drain();
+      await this.#drainTick();
     }
   }
 
@@ -110,6 +130,14 @@ export class VirtualClock implements Clock {
     promise.then(mark, mark);
     await this.run(() => ended, limits);
     return promise;
+  }
+
+  /** As drain(), mostly without a turn of the event loop. To be called from a promise reaction. */
+  #drainTick(): Promise<void> {
+    const isAlone = this.#runs === 1 && this.#draining === 0;
+    if (!isAlone || ++this.#ticks % ticksPerTurn === 0) return this.drain();
+    // From a promise reaction the next tick is when none is left.
+    return new Promise((resolve) => process.nextTick(resolve));
   }
 
   /** The next live timer, without taking it. */
