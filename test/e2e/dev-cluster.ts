@@ -27,18 +27,19 @@ export interface DevFile {
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const ringstowMain = join(root, "node/cli/main.ts");
 
-/** Polls until `check` gives something; the only way to wait in end-to-end tests. */
+/** Polls until `check` gives something; the only way to wait in end-to-end tests. What costs the cluster much is asked seldom. */
 export async function until<T>(
   what: string,
   check: () => Promise<T | undefined> | T | undefined,
   timeoutMs = 30_000,
+  everyMs = 50,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const found = await check();
     if (found !== undefined && found !== false) return found;
     if (Date.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
 

@@ -71,7 +71,8 @@ async function threeEach(): Promise<number> {
         ? true
         : undefined;
     },
-    240_000,
+    360_000,
+    1_000,
   ).catch(async (error: unknown) => {
     throw new Error(`Slices held: ${held.join(" ")}\n${await oddViews()}`, { cause: error });
   });

@@ -17,11 +17,9 @@ import { type DevFile } from "./dev-cluster.ts";
 import { sdkClient } from "./sdk.ts";
 
 const KiB = 1024;
+const SMALL_SIZES = Array.from({ length: 11 }, (_, i) => (i % 3 === 0 ? 100 : 1) * KiB);
 // One in twelve is large: what is measured is waiting for nodes, not for this machine's processors.
-const SIZES = [
-  ...Array.from({ length: 11 }, (_, i) => (i % 3 === 0 ? 100 : 1) * KiB),
-  3 * 1024 * KiB,
-];
+const ALL_SIZES = [...SMALL_SIZES, 3 * 1024 * KiB];
 const KEYS_A_CLIENT = 24;
 const pool = randomBytes(8 * 1024 * KiB);
 
@@ -49,6 +47,13 @@ export interface Failure {
   readonly what: string;
 }
 
+export interface LoadOptions {
+  /** Between two calls of a client, ms: without one, clients take all the processors there are. */
+  readonly pauseMs?: number;
+  /** No object above 100 KiB: the disk that all nodes of a test share is not taken up by bodies. */
+  readonly small?: boolean;
+}
+
 export interface LoadReport {
   readonly calls: Readonly<Record<string, number>>;
   readonly writes: number;
@@ -74,10 +79,10 @@ export class Load {
   #nextContent = 1;
   readonly #pauseMs: number;
 
-  /** @param pauseMs between two calls of a client: without one, clients take all the processors there are */
-  constructor(dev: DevFile, clients: number, pauseMs = 0) {
+  constructor(dev: DevFile, clients: number, { pauseMs = 0, small = false }: LoadOptions = {}) {
     this.#pauseMs = pauseMs;
-    this.#clients = Array.from({ length: clients }, (_, i) => new LoadClient(this, dev, i));
+    const sizes = small ? SMALL_SIZES : ALL_SIZES;
+    this.#clients = Array.from({ length: clients }, (_, i) => new LoadClient(this, dev, i, sizes));
   }
 
   /** Makes a bucket for each client, so that the keys spread over many slices. */
@@ -184,13 +189,13 @@ class LoadClient {
   readonly bucket: string;
   #turn = 0;
 
-  constructor(load: Load, dev: DevFile, number: number) {
+  constructor(load: Load, dev: DevFile, number: number, sizes: readonly number[]) {
     this.#load = load;
     this.bucket = `load-${number}`;
     this.s3 = sdkClient(dev);
     this.owned = Array.from({ length: KEYS_A_CLIENT }, (_, i) => ({
       key: `client-${number}/key-${i}`,
-      size: SIZES[i % SIZES.length]!,
+      size: sizes[i % sizes.length]!,
       possible: new Set([0]),
       etag: undefined,
     }));

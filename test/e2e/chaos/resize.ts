@@ -24,17 +24,20 @@ export interface Resize {
 
 const NODES = 5;
 const SLICES = 4_096;
-/** How long clients work before the first change: what the machine takes for a call by itself. */
-const baselineMs = 30_000;
+const warmUpMs = 15_000; // before anything is measured: new processes run code that is not compiled yet
+const baselineMs = 30_000; // without a change: what the machine takes for a call by itself
+const askEveryMs = 15_000; // whether views are settled: each node counts its chains for the answer
 const FLAGS = ["--join-after", "2", "--repair-after", "3"];
 
 export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): Promise<Resize> {
   const cluster = await DevCluster.start(NODES, FLAGS);
-  const load = new Load(cluster.dev, clients, pauseMs);
+  const load = new Load(cluster.dev, clients, { pauseMs, small: true });
   const pauses: PauseSummary[] = [];
   try {
     await load.prepare();
     load.run();
+    await setTimeout(warmUpMs);
+    load.report();
     await setTimeout(baselineMs);
     say(`resize    no change for ${seconds(baselineMs)}, ${summary(load.report())}`);
     for (let round = 1; round <= rounds; round++) {
@@ -65,15 +68,11 @@ export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): 
   }
 }
 
-/**
- * Until every slice is held by three of these nodes, nobody changes a view any more, and no node counts but these. Asked
- * seldom: each node counts its chains for the answer.
- */
+/** Until every slice is held by three of these nodes, nobody changes a view any more, and no node counts but these. */
 async function settled({ folder }: DevCluster, nodes: readonly DevNode[]): Promise<void> {
   await until(
     `views of ${nodes.length} nodes`,
     async () => {
-      await setTimeout(5_000);
       const told = await statuses({ folder, dev: { nodes } });
       const held = told.reduce((sum, { slicesHeld }) => sum + slicesHeld, 0);
       return held === 3 * SLICES &&
@@ -81,7 +80,8 @@ async function settled({ folder }: DevCluster, nodes: readonly DevNode[]): Promi
         ? true
         : undefined;
     },
-    300_000,
+    600_000,
+    askEveryMs,
   );
 }
 

@@ -2,7 +2,12 @@
 import { beforeEach, expect, test } from "vitest";
 import { ChangePace } from "../../../node/index/change-pace.ts";
 import { pause } from "../../../node/waiting.ts";
+import { viewRestMs } from "../../../shared/limits.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
+
+const changeMs = 10;
+/** From the beginning of a change to that of the next one. */
+const stepMs = changeMs + viewRestMs;
 
 let clock: VirtualClock;
 let pace: ChangePace;
@@ -15,11 +20,11 @@ beforeEach(() => {
   begun = [];
 });
 
-/** Asks for a change that takes 10 ms. */
+/** Asks for a change that takes `changeMs`. */
 function ask(name: string, urgent: boolean): Promise<void> {
   const change = async (): Promise<void> => {
     begun.push([name, clock.now - fromMs]);
-    await pause(clock, 10);
+    await pause(clock, changeMs);
   };
   return pace.run(change, urgent);
 }
@@ -34,8 +39,8 @@ test("run lets changes that are not urgent begin one at a time, with a rest afte
   await asked(ask("a", false), ask("b", false), ask("c", false));
   expect(begun).toEqual([
     ["a", 0],
-    ["b", 35],
-    ["c", 70],
+    ["b", stepMs],
+    ["c", 2 * stepMs],
   ]);
 });
 
@@ -47,8 +52,8 @@ test("run keeps the rest when the next change comes later", async () => {
   await asked(ask("c", false));
   expect(begun).toEqual([
     ["a", 0],
-    ["b", 35],
-    ["c", 1_045],
+    ["b", stepMs],
+    ["c", stepMs + changeMs + 1_000],
   ]);
 });
 
