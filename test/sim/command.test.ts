@@ -1,6 +1,8 @@
 // `npm run sim` as a command: what it prints, and what its exit status says.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
@@ -36,5 +38,28 @@ test("npm run sim: refuses what it cannot read", async () => {
     const { code, err } = await run(...flags);
     expect(err).toContain(message);
     expect(code).not.toBe(0);
+  }
+});
+
+test("npm run sim: goes on with a journal where it was ended, on the same command only", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ringstow-sim-"));
+  try {
+    const file = join(folder, "journal");
+    const flags = ["--seed", "5", "--nodes", "3", "--ops", "10", "--journal", file];
+    const whole = await run(...flags, "--seeds", "3");
+    expect(whole.out).toContain("3 seeds, 0 with violations");
+    const written = readFileSync(file, "utf8");
+    writeFileSync(file, written.slice(0, -20)); // it died within a line
+    const rest = await run(...flags, "--seeds", "3");
+    expect(rest.out).toContain("from seed 5, 2 seeds known");
+    const sums = (out: string): string => out.slice(out.indexOf("3 seeds,"), out.indexOf("CPU"));
+    expect(sums(whole.out)).toContain("operations");
+    expect(sums(rest.out)).toBe(sums(whole.out));
+    expect(readFileSync(file, "utf8").split("\n")).toHaveLength(5);
+    const other = await run(...flags, "--seeds", "4");
+    expect(other.err).toContain("it is of another run or of other code");
+    expect(other.code).not.toBe(0);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });

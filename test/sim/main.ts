@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
 import { type Overrides } from "./plan.ts";
+import { Journal } from "./journal.ts";
 import { runSeeds } from "./run-seeds.ts";
 import { runSeed, type SeedResult } from "./seed-result.ts";
 import { flagsOf, shrink } from "./shrink.ts";
@@ -19,6 +20,7 @@ const USAGE = `npm run sim -- [flags]
   --faults KINDS   only these kinds, by commas; "" for none
   --calm-network   no loss, doubling, overtaking, corruption
   --jobs N         processes; all cores when not given
+  --journal FILE   notes what each seed came to there; the same command goes on where it was ended
   --shrink         makes a failing seed smaller
   --log            prints warnings and errors of the nodes`;
 
@@ -36,6 +38,7 @@ const { values } = parseArgs({
     faults: { type: "string" },
     "calm-network": { type: "boolean", default: false },
     jobs: { type: "string" },
+    journal: { type: "string" },
     shrink: { type: "boolean", default: false },
     log: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -97,6 +100,12 @@ function* seedsFrom(first: number, count: number, untilMs: number): Generator<nu
   for (let i = 0; i < count && performance.now() < untilMs; i++) yield first + i;
 }
 
+function openJournal(run: string): Journal | undefined {
+  if (values.journal === undefined) return undefined;
+  if (values.seed === undefined) throw new Error("Cannot keep a journal without --seed");
+  return new Journal(values.journal, run);
+}
+
 async function shrinkSeed(seed: number, overrides: Overrides): Promise<void> {
   const fails = async (tried: Overrides): Promise<boolean> =>
     (await runSeed({ seed, overrides: tried, log: false })).violations.length > 0;
@@ -120,14 +129,18 @@ async function main(): Promise<void> {
   const untilMs = soakMinutes === undefined ? Infinity : performance.now() + soakMinutes * 60_000;
   const quiet = seeds > 20;
   const totals = new Totals();
-  console.log(`from seed ${first}`);
+  const journal = openJournal(`${flagsOf(first, overrides)} --seeds ${seeds}`);
+  const known = new Set(journal?.results.map(({ seed }) => seed));
+  for (const result of journal?.results ?? []) totals.add(result);
+  console.log(`from seed ${first}${known.size > 0 ? `, ${known.size} seeds known` : ""}`);
   await runSeeds({
     overrides,
     jobs,
     log: values.log,
-    seeds: seedsFrom(first, seeds, untilMs),
+    seeds: seedsFrom(first, seeds, untilMs).filter((seed) => !known.has(seed)),
     onResult: (result) => {
       totals.add(result);
+      journal?.add(result);
       const failed = result.violations.length > 0;
       if (!quiet || failed) tell(result, overrides);
       else if (totals.seeds % 100 === 0) console.log(`${totals.seeds} seeds`);
