@@ -23,6 +23,8 @@ export interface NodeConfig {
   readonly joinAfterMs?: number | undefined;
   /** How long a dead node keeps its places, ms; default `repairAfterDefaultMs`. */
   readonly repairAfterMs?: number | undefined;
+  /** How long a leader waits between two changes of views where nobody is in need, ms; default `movePauseDefaultMs`. */
+  readonly movePauseMs?: number | undefined;
   /** Secret of the gateway-to-node hop, 32 bytes. */
   readonly gatewaySecret: Uint8Array;
   /** Opens sealed signing keys and verifies access tokens, 32 bytes. */

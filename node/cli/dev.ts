@@ -27,6 +27,8 @@ export interface DevOptions {
   /** Seconds for which a new node is alive before it gets its share, and for which a dead one keeps its. */
   readonly joinAfter?: number | undefined;
   readonly repairAfter?: number | undefined;
+  /** Ms between two slices whose places move though nobody is in need. */
+  readonly movePause?: number | undefined;
 }
 
 export const BUCKET = "demo";
@@ -80,9 +82,10 @@ export async function runDev(options: DevOptions): Promise<void> {
   try {
     for (const { id, folder } of folders) {
       const args = ["node", "--data", folder];
-      const { joinAfter, repairAfter } = options;
+      const { joinAfter, repairAfter, movePause } = options;
       if (joinAfter !== undefined) args.push("--join-after", String(joinAfter));
       if (repairAfter !== undefined) args.push("--repair-after", String(repairAfter));
+      if (movePause !== undefined) args.push("--move-pause", String(movePause));
       start(`node ${id.slice(0, 8)}`, args, `npm run ringstow -- ${args.join(" ")}`);
     }
     await Promise.all(children.map(({ ready }) => ready));

@@ -39,6 +39,11 @@ const joinAfter = (): Option =>
     "--join-after <SECONDS>",
     "give a new node its share once it is alive for so long (default 60)",
   ).argParser(seconds);
+const movePause = (): Option =>
+  new Option(
+    "--move-pause <MS>",
+    "between two slices whose places move though nobody is in need; 0 is as fast as it goes (default 100)",
+  ).argParser(whole(0, 60_000));
 const inMs = (value: number | undefined): number | undefined =>
   value === undefined ? undefined : value * 1_000;
 
@@ -67,6 +72,7 @@ program
   .option("--data <DIR>", "folder of all data", ".ringstow")
   .addOption(joinAfter())
   .addOption(repairAfter())
+  .addOption(movePause())
   .action(
     async (options: {
       nodes?: number;
@@ -74,6 +80,7 @@ program
       data: string;
       joinAfter?: number;
       repairAfter?: number;
+      movePause?: number;
     }) => {
       await runDev({ ...options, nodes: options.nodes, port: options.port });
     },
@@ -146,6 +153,7 @@ const nodeCommand = program
     whole(0, Number.MAX_SAFE_INTEGER),
   )
   .addOption(repairAfter())
+  .addOption(movePause())
   .addOption(
     new Option("--log <LEVEL>", "what to log")
       .choices(["info", "warn", "error", "silent"])
@@ -163,6 +171,7 @@ const nodeCommand = program
       join: options.join,
       joinAfterMs: inMs(options.joinAfter),
       repairAfterMs: inMs(options.repairAfter),
+      movePauseMs: options.movePause,
       reserveBytes: options.reserve,
       logLevel: options.log,
       gatewayPort: options.gateway,

@@ -46,6 +46,8 @@ export interface NodeOptions {
   /** How long a new node is alive before it gets places in views, and how long a dead one keeps them, ms. */
   readonly joinAfterMs?: number | undefined;
   readonly repairAfterMs?: number | undefined;
+  /** Between two slices whose places move though nobody is in need, ms. */
+  readonly movePauseMs?: number | undefined;
   readonly reserveBytes?: number | undefined;
   readonly logLevel: LogLevel;
   /** Port of a gateway inside this process. */
@@ -203,6 +205,7 @@ async function readConfig(
     routing: options.routing,
     joinAfterMs: options.joinAfterMs,
     repairAfterMs: options.repairAfterMs,
+    movePauseMs: options.movePauseMs,
     seeds: [
       ...(options.join ? [options.join] : []),
       ...genesis.nodes.map((one) => one.peerAddress),

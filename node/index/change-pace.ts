@@ -1,19 +1,22 @@
 // How fast a leading node changes views. All leaders of a cluster change theirs at the same time, and slices stand still
 // for longer when changes wait for each other: where nobody is in need they come one at a time, with a rest in between.
 // A slice that lacks members gets them at once, a few slices at a time, which share messages and syncs.
-import { viewDecisionsMax, viewRestMs } from "../../shared/limits.ts";
+import { viewDecisionsMax } from "../../shared/limits.ts";
 import { type Clock, type Timer } from "../ports.ts";
 
 export class ChangePace {
   readonly #clock: Clock;
+  readonly #restMs: number;
   readonly #urgent: (() => Promise<void>)[] = [];
   readonly #calm: (() => Promise<void>)[] = [];
   #running = false;
   /** When the next ones begin. */
   #next: Timer | undefined;
 
-  constructor(clock: Clock) {
+  /** @param restMs after a change that is not urgent */
+  constructor(clock: Clock, restMs: number) {
     this.#clock = clock;
+    this.#restMs = restMs;
   }
 
   /** Runs a change when it is its turn, urgent ones first, each kind in the order of arrival. Ends as the change does. */
@@ -47,6 +50,6 @@ export class ChangePace {
     await Promise.all(group.map((change) => change()));
     this.#running = false;
     // Also when none waits: the next one may come before the rest is over.
-    this.#runIn(isUrgent || this.#urgent.length > 0 ? 0 : viewRestMs);
+    this.#runIn(isUrgent || this.#urgent.length > 0 ? 0 : this.#restMs);
   }
 }

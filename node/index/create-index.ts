@@ -12,6 +12,7 @@ import {
   callTimeoutMs,
   joinAfterDefaultMs,
   leaderPatienceMs,
+  movePauseDefaultMs,
   repairAfterDefaultMs,
 } from "../../shared/limits.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
@@ -97,6 +98,7 @@ class IndexModule implements Index {
       ...{ peers, route, clock, log, faults, sliceBits },
       joinAfterMs: config.joinAfterMs ?? joinAfterDefaultMs,
       repairAfterMs: config.repairAfterMs ?? repairAfterDefaultMs,
+      movePauseMs: config.movePauseMs ?? movePauseDefaultMs,
       newRequestId: () => this.#newRequestId(),
     });
     const { directory } = this.#views;

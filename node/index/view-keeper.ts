@@ -45,6 +45,8 @@ export interface ViewKeeperOptions {
   /** How long a new node is alive before it gets places, and how long a dead one keeps them, ms. */
   readonly joinAfterMs: number;
   readonly repairAfterMs: number;
+  /** Between two changes where nobody is in need, ms. */
+  readonly movePauseMs: number;
   readonly newRequestId: () => RequestId;
   readonly faults?: IndexFaults | undefined;
 }
@@ -82,7 +84,7 @@ export class ViewKeeper {
   constructor(options: ViewKeeperOptions) {
     this.#options = options;
     this.#eligible = new EligibleNodes(options);
-    this.#pace = new ChangePace(options.clock);
+    this.#pace = new ChangePace(options.clock, options.movePauseMs);
   }
 
   /** Changes that are prepared or decided here. */

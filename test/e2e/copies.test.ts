@@ -19,7 +19,7 @@ let client: RingstowClient;
 let load: Load;
 
 beforeAll(async () => {
-  cluster = await DevCluster.start(NODES);
+  cluster = await DevCluster.start(NODES, ["--move-pause", "25"]);
   const { endpoint, accessKeyId, secretAccessKey } = cluster.dev;
   client = new RingstowClient({ endpoint, accessKeyId, secretAccessKey });
   load = new Load(cluster.dev, 3);

@@ -12,7 +12,7 @@ import { sdkClient } from "./sdk.ts";
 
 const OBJECTS = 1_000;
 const SLICES = 4_096;
-const FLAGS = ["--join-after", "2", "--repair-after", "3"];
+const FLAGS = ["--join-after", "2", "--repair-after", "3", "--move-pause", "25"];
 let cluster: DevCluster;
 let s3: S3Client;
 let load: Load;

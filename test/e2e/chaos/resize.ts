@@ -5,6 +5,7 @@ import { type PauseSummary } from "../../../node/index/view-pauses.ts";
 import { DevCluster, type DevNode, until } from "../dev-cluster.ts";
 import { Load, type LoadReport } from "../load.ts";
 import { statuses } from "../node-answers.ts";
+import { processorTime } from "../processor-time.ts";
 
 export interface ResizeOptions {
   readonly rounds: number;
@@ -38,24 +39,21 @@ export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): 
     load.run();
     await setTimeout(warmUpMs);
     load.report();
+    let endPhase = beginPhase(cluster.dev.nodes);
     await setTimeout(baselineMs);
-    say(`resize    no change for ${seconds(baselineMs)}, ${summary(load.report())}`);
+    say(`resize    no change for ${endPhase()}, ${summary(load.report())}`);
     for (let round = 1; round <= rounds; round++) {
-      const startedMs = performance.now();
+      endPhase = beginPhase(cluster.dev.nodes);
       const added = await cluster.join();
       await settled(cluster, [...cluster.dev.nodes, added]);
-      const grownMs = performance.now();
-      say(
-        `resize ${round}: six nodes after ${seconds(grownMs - startedMs)}, ${summary(load.report())}`,
-      );
+      say(`resize ${round}: six nodes after ${endPhase()}, ${summary(load.report())}`);
       const nodes = [...cluster.dev.nodes, added];
       for (const { views } of await statuses({ folder: cluster.folder, dev: { nodes } }))
         pauses.push(views.pauses);
+      endPhase = beginPhase(cluster.dev.nodes);
       await cluster.leave(added);
       await settled(cluster, cluster.dev.nodes);
-      say(
-        `resize ${round}: five after ${seconds(performance.now() - grownMs)}, ${summary(load.report())}`,
-      );
+      say(`resize ${round}: five after ${endPhase()}, ${summary(load.report())}`);
     }
     for (const { views } of await statuses(cluster)) pauses.push(views.pauses);
     await load.quiet();
@@ -85,7 +83,20 @@ async function settled({ folder }: DevCluster, nodes: readonly DevNode[]): Promi
   );
 }
 
-const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
+/** Begins to look at what processors give these nodes. Gives what ends that, and tells it. */
+function beginPhase(nodes: readonly DevNode[]): () => string {
+  const pids = nodes.map(({ pid }) => pid);
+  const [begunMs, before] = [performance.now(), processorTime(pids)];
+  return () => {
+    const tookMs = performance.now() - begunMs;
+    const after = processorTime(pids);
+    const took = `${(tookMs / 1_000).toFixed(1)} s`;
+    if (!before || !after) return took;
+    const share = (ms: number): string => `${((100 * ms) / tookMs / pids.length).toFixed(0)} %`;
+    const [ran, waited] = [after.ranMs - before.ranMs, after.waitedMs - before.waitedMs];
+    return `${took} (a node ran for ${share(ran)} and waited for a processor for ${share(waited)} of it)`;
+  };
+}
 
 function summary({ calls, longestCallMs, smallPuts }: LoadReport): string {
   const count = Object.values(calls).reduce((sum, one) => sum + one, 0);

@@ -2,12 +2,11 @@
 import { beforeEach, expect, test } from "vitest";
 import { ChangePace } from "../../../node/index/change-pace.ts";
 import { pause } from "../../../node/waiting.ts";
-import { viewRestMs } from "../../../shared/limits.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
-const changeMs = 10;
+const [changeMs, restMs] = [10, 25];
 /** From the beginning of a change to that of the next one. */
-const stepMs = changeMs + viewRestMs;
+const stepMs = changeMs + restMs;
 
 let clock: VirtualClock;
 let pace: ChangePace;
@@ -16,7 +15,7 @@ let begun: [string, number][];
 
 beforeEach(() => {
   clock = new VirtualClock();
-  pace = new ChangePace(clock);
+  pace = new ChangePace(clock, restMs);
   begun = [];
 });
 

@@ -19,13 +19,7 @@ import {
   parseRequestId,
   voterIdOf,
 } from "../../../shared/ids.ts";
-import {
-  dutyMs,
-  nextWalkMs,
-  viewChangesMax,
-  viewRestMs,
-  viewRetryMs,
-} from "../../../shared/limits.ts";
+import { dutyMs, nextWalkMs, viewChangesMax, viewRetryMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
@@ -34,6 +28,7 @@ const [A, B, C, D] = ["1", "2", "3", "4"].map((digit) =>
   voterIdOf(parseNodeId(digit.repeat(32)), folder),
 ) as [VoterId, VoterId, VoterId, VoterId];
 const SLICES = 128;
+const movePauseMs = 25;
 
 let clock: VirtualClock;
 /** How often the slices that are led were listed. */
@@ -125,6 +120,7 @@ beforeEach(() => {
     sliceBits: Math.log2(SLICES),
     joinAfterMs: 0,
     repairAfterMs: 0,
+    movePauseMs,
     newRequestId: () => parseRequestId("0".repeat(32)),
   });
 });
@@ -171,10 +167,10 @@ test("a view changes its size only when all that it needs have just answered, at
 test("while many slices change all are looked at once a second, and not at all when none wants to any more", async () => {
   for (let slice = 0; slice < SLICES; slice++) views.set(slice as Slice, [A, B, D]);
   keeper.start();
-  await clock.runFor(dutyMs + (SLICES * viewRestMs) / 2);
+  await clock.runFor(dutyMs + (SLICES * movePauseMs) / 2);
   expect(changed.length).toBeGreaterThan(SLICES / 3);
   expect(looks).toBe(Math.floor(clock.now / dutyMs));
-  await clock.runFor((SLICES * viewRestMs) / 2 + 2_000);
+  await clock.runFor((SLICES * movePauseMs) / 2 + 2_000);
   expect(changed).toHaveLength(SLICES);
   expect(looks).toBeLessThanOrEqual(Math.ceil(clock.now / nextWalkMs));
   const before = looks;
