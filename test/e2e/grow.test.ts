@@ -71,7 +71,7 @@ async function threeEach(): Promise<number> {
         ? true
         : undefined;
     },
-    360_000,
+    240_000,
     1_000,
   ).catch(async (error: unknown) => {
     throw new Error(`Slices held: ${held.join(" ")}\n${await oddViews()}`, { cause: error });

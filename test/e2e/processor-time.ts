@@ -20,8 +20,9 @@ export function processorTime(pids: readonly number[]): ProcessorTime | undefine
         waitedNs += Number(waited);
       }
     }
-  } catch {
-    return undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
   return { ranMs: ranNs / 1e6, waitedMs: waitedNs / 1e6 };
 }

@@ -2,8 +2,8 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { FAULT_KINDS, type FaultKind } from "./fault-kinds.ts";
-import { type Overrides } from "./plan.ts";
 import { Journal } from "./journal.ts";
+import { type Overrides } from "./plan.ts";
 import { runSeeds } from "./run-seeds.ts";
 import { runSeed, type SeedResult } from "./seed-result.ts";
 import { flagsOf, shrink } from "./shrink.ts";
