@@ -230,6 +230,11 @@ export class Replica {
     return this.states.versions(slice, after);
   }
 
+  /** The first page of them, if it is in memory. */
+  knownVersions(slice: Slice): VersionPage | undefined {
+    return this.states.knownVersions(slice);
+  }
+
   /**
    * Whole registers, the first of those asked for: as many as fit into one reply, at least one. With the epoch in which
    * this folder is active; 0 when it is not.

@@ -17,8 +17,9 @@ const sliceText = (slice: Slice): string => slice.toString(16).padStart(4, "0");
 
 export const metaRow = (slice: Slice): string => `m/${sliceText(slice)}`;
 export const isMetaRow = (row: string): boolean => row.startsWith("m/");
+export const isRegisterRow = (row: string): boolean => row.startsWith("r/");
 /** Whether it is a register row of an object or a part, which sort behind all other kinds. */
-export const isChainRow = (row: string): boolean => row.startsWith("r/") && row[7]! >= CHAIN_KINDS;
+export const isChainRow = (row: string): boolean => isRegisterRow(row) && row[7]! >= CHAIN_KINDS;
 export const registerRow = (slice: Slice, key: string): string => `r/${sliceText(slice)}/${key}`;
 export const bodyRow = (slice: Slice, key: string): string => `y/${sliceText(slice)}/${key}`;
 /** End (exclusive) of all register rows of a slice: "0" follows "/". */

@@ -1,14 +1,13 @@
 // The slices of one replica as it has them in memory, and the writes that change them on disk.
 // Invariant: what a slice's state says is on disk, or about to be by a write under way, or marked as lost.
-import { LRUCache } from "lru-cache";
 import { type VoterId } from "../../shared/ids.ts";
-import { versionListRowsMax } from "../../shared/limits.ts";
 import { type VersionPage } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Store, type StoreWrite } from "../ports.ts";
 import { isChainRow, isMetaRow } from "./rows.ts";
 import { type SliceState, loadState, stateWrite } from "./slice-state.ts";
 import { listVersions } from "./stored-registers.ts";
+import { VersionPages } from "./version-pages.ts";
 import { type View } from "./views.ts";
 
 export interface SliceStatesOptions {
@@ -23,21 +22,13 @@ export class SliceStates {
   readonly voter: VoterId;
   readonly #viewOf: (slice: Slice) => View;
   readonly #slices = new Map<Slice, SliceState>();
-  /** First pages of slices that did not change since: at a change of a view all members ask for the same one. */
-  readonly #pages = new LRUCache<Slice, { readonly changes: number; readonly page: VersionPage }>({
-    maxSize: versionListRowsMax,
-    sizeCalculation: ({ page }) => page.rows.length + 1,
-  });
-  /** Pages that are being read: who asks meanwhile shares the reading. */
-  readonly #reading = new Map<
-    Slice,
-    { readonly changes: number; readonly page: Promise<VersionPage> }
-  >();
+  readonly #pages: VersionPages;
 
   constructor({ store, voter, viewOf }: SliceStatesOptions) {
     this.store = store;
     this.voter = voter;
     this.#viewOf = viewOf;
+    this.#pages = new VersionPages(store);
   }
 
   of(slice: Slice): SliceState {
@@ -51,22 +42,13 @@ export class SliceStates {
 
   /** (key, version) of a slice's durable registers, in pages. */
   versions(slice: Slice, after: string): Promise<VersionPage> {
-    const state = this.of(slice);
-    // A write that is accepted and not durable has raised `changes` already, and the reading may miss it.
-    if (after !== "" || state.writing > 0) return listVersions(this.store, slice, after);
-    const { changes } = state;
-    const known = this.#pages.get(slice);
-    if (known?.changes === changes) return Promise.resolve(known.page);
-    const running = this.#reading.get(slice);
-    if (running?.changes === changes) return running.page;
-    const page = listVersions(this.store, slice, "");
-    this.#reading.set(slice, { changes, page });
-    const end = (read?: VersionPage): void => {
-      if (this.#reading.get(slice)?.page === page) this.#reading.delete(slice);
-      if (read && state.changes === changes) this.#pages.set(slice, { changes, page: read });
-    };
-    page.then(end, () => end());
-    return page;
+    if (after !== "") return listVersions(this.store, slice, after);
+    return this.#pages.first(slice, this.of(slice));
+  }
+
+  /** The first page of them, if it is in memory. */
+  knownVersions(slice: Slice): VersionPage | undefined {
+    return this.#pages.known(slice);
   }
 
   /** Writes a batch that holds the promises of `promising`, and perhaps registers of the slices `states`. */
@@ -96,7 +78,17 @@ export class SliceStates {
     const done = (): void => {
       for (const state of states) state.writing--;
     };
-    const ended = durable.then(done, done);
+    // Before anybody hears of it: the pages say what is durable.
+    const ended = durable.then(
+      () => {
+        if (registers) this.#pages.written(writes);
+        done();
+      },
+      () => {
+        if (registers) this.#pages.refused(writes);
+        done();
+      },
+    );
     for (const state of states) {
       if (registers) state.changes++;
       if (chains) state.chainChanges++;
