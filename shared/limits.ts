@@ -150,7 +150,8 @@ export const reportAgainMs = 30_000; // a copy that is still bad is reported aga
 // Index: views
 export const joinAfterDefaultMs = 60_000; // a new node is alive for so long before it gets a place in a view
 export const repairAfterDefaultMs = 60_000; // a node that is dead for so long is replaced: a restart takes less
-export const viewChangesMax = 50; // slices whose view one leading node changes at once
+export const viewChangesMax = 50; // slices in want of members whose view one leading node changes at once
+export const calmChangesMax = 8; // other slices of which it does: they come one at a time, so few need be ready
 export const viewDecisionsMax = 4; // slices of a leading node in want of members that stand between two views at once
 export const movePauseDefaultMs = 100; // of a leader between two changes of slices that want nothing: all leaders change at the same time, beside clients
 export const viewBegunMs = 1_000; // then the next slice need not wait for a change that does not come about
@@ -169,6 +170,7 @@ export const precopyKeptMs = 600_000; // a copy whose change never came is delet
 export const gatherPauseMs = 10; // between two tries to gather a view, doubling
 export const gatherPauseMaxMs = 2_000;
 export const installTimeoutMs = 1_000; // a member answers at half of it, active or not
+export const toldSourcesMax = 256; // slices of which a node keeps what members told before it joins there
 export const sealHedgeMs = 50; // before not only those are asked to seal who are needed
 export const installHedgeMs = 50; // before not only those are told to join whom a view needs to begin
 export const settlePauseMs = 100; // between two rounds that tell the members of a new view, doubling

@@ -12,8 +12,9 @@ import { routeCalls } from "./protocol/route.ts";
  * 2: links, pulls and drafts of blocks.
  * 3: changes of views; short member news, tables compared by one hash; repair of blocks.
  * 4: members of a new view tell its first one what they promised.
+ * 5: who tells of a change of a view tells what it holds itself.
  */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 export interface CallSchema {
   readonly request: z.ZodMiniType;

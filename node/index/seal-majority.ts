@@ -4,16 +4,18 @@ import { callTimeoutMs, sealHedgeMs } from "../../shared/limits.ts";
 import { type VersionPage } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Peers } from "../peers.ts";
-import { type Clock, type Peer, type Timer } from "../ports.ts";
+import { type Clock, type Peer } from "../ports.ts";
 import { type Route, isLive } from "../route/types.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type SealReply } from "./replica-replies.ts";
+import { type ToldSources } from "./told-sources.ts";
 import { type ViewDirectory } from "./view-directory.ts";
 import { type ViewReplica } from "./view-replica.ts";
 import { type ViewChange, majorityOf } from "./views.ts";
 
 export interface SealOptions {
-  readonly standings: Pick<ViewReplica, "seal">;
+  readonly standings: Pick<ViewReplica, "seal" | "source">;
+  readonly told: Pick<ToldSources, "listen">;
   readonly directory: Pick<ViewDirectory, "learn">;
   readonly peers: Peers;
   readonly route: Pick<Route, "find" | "voter">;
@@ -33,59 +35,79 @@ export interface Source {
 /**
  * Seals a majority of the previous view, this folder included if it is of it: as many as are needed, and all others when
  * one of those refuses or takes long. Undefined when too few answer. One member that was active in the new view already
- * had all of that, and took part in all that came later or missed it.
+ * had all of that, and took part in all that came later or missed it. Members that told what they hold are not asked,
+ * and those that are asked are told what this folder holds.
  */
 export function sealMajority(
   options: SealOptions,
   slice: Slice,
   change: ViewChange,
 ): Promise<Source[] | undefined> {
-  const { directory, clock, faults } = options;
+  const { directory, clock, faults, route, told } = options;
   const { view, previous } = change;
-  const waiting = inOrder(change, options.route);
+  const waiting = new Set(inOrder(change, route));
   const needed = faults?.singleSnapshot === true ? 1 : majorityOf(previous.members.length);
-  const sealed: Source[] = [];
+  const sealed = new Map<VoterId, Source>();
+  const empty = new Set<VoterId>();
   const { promise, resolve } = Promise.withResolvers<Source[] | undefined>();
-  const end = (sources?: Source[]): void => {
-    isEnough = true;
-    hedge?.cancel();
-    resolve(sources);
-  };
-  let empty = 0;
   let asked = 0;
   let isEnough = false;
-  let hedge: Timer | undefined;
+  let stopListening = (): void => {};
 
+  const end = (sources?: Source[]): void => {
+    isEnough = true;
+    hedge.cancel();
+    stopListening();
+    resolve(sources);
+  };
+  const isMajority = (more: number): boolean =>
+    sealed.size > 0 && sealed.size + empty.size + more >= needed;
+  const count = (source: Source): void => {
+    waiting.delete(source.member);
+    if (source.epoch === view.epoch) end([source]);
+    else sealed.set(source.member, source);
+    if (isMajority(0)) end([...sealed.values()]);
+  };
   const take = (member: VoterId, reply: SealReply): void => {
     if (!reply.ok) {
       directory.learn(slice, reply.view);
       return;
     }
     const { state, page } = reply;
-    if (state === "joined") end([{ member, epoch: view.epoch, page }]);
-    else if (state === "sealed") sealed.push({ member, epoch: previous.epoch, page });
-    else empty++;
-    if (sealed.length > 0 && sealed.length + empty >= needed) end([...sealed]);
+    if (state === "empty") empty.add(member);
+    else count({ member, epoch: state === "joined" ? view.epoch : previous.epoch, page });
+    if (isMajority(0)) end([...sealed.values()]);
   };
   const ask = async (member: VoterId): Promise<void> => {
+    waiting.delete(member);
+    asked++;
     try {
       take(member, await seal(options, slice, change, member));
     } catch {
       // No answer is one source less.
     }
     asked--;
-    const maySuffice = sealed.length > 0 && sealed.length + empty + asked >= needed;
-    if (!isEnough && !maySuffice) askNext(waiting.length);
-    if (asked === 0) end();
   };
-  const askNext = (count: number): void => {
-    const next = waiting.splice(0, count);
-    asked += next.length;
-    for (const member of next) void ask(member);
+  const askNext = (most: number): void => {
+    for (const member of [...waiting].slice(0, most)) {
+      void ask(member).then(() => {
+        if (!isEnough && !isMajority(asked)) askNext(waiting.size);
+        if (asked === 0) end();
+      });
+    }
   };
 
-  askNext(needed);
-  hedge = clock.after(sealHedgeMs, () => askNext(waiting.length));
+  const begin = async (): Promise<void> => {
+    // First this folder, so that it can tell the others what it holds.
+    if (previous.members.includes(route.voter)) await ask(route.voter);
+    if (!isEnough) askNext(Math.max(1, needed - sealed.size - empty.size));
+    if (asked === 0) end();
+  };
+
+  const hedge = clock.after(sealHedgeMs, () => askNext(waiting.size));
+  stopListening = told.listen(slice, view.epoch, count);
+  if (isEnough) stopListening();
+  else void begin();
   return promise;
 }
 
@@ -96,7 +118,9 @@ async function seal(
   member: VoterId,
 ): Promise<SealReply> {
   if (member === route.voter) return standings.seal(slice, change);
-  return call(member, (peer) => peers.call(peer, "index.seal", { slice, change }, callTimeoutMs));
+  const source = standings.source(slice, change);
+  const request = { slice, change, ...(source && { source }) };
+  return call(member, (peer) => peers.call(peer, "index.seal", request, callTimeoutMs));
 }
 
 /** Members of both views, the likeliest to answer soon with what is needed first: this folder, then who stays. */

@@ -14,7 +14,11 @@ import {
   prepareTimeoutMs,
   queueMax,
 } from "../../shared/limits.ts";
-import { type StoredRegister, type VersionPage } from "../../shared/protocol/index-calls.ts";
+import {
+  type StoredRegister,
+  type ToldSource,
+  type VersionPage,
+} from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version } from "../../shared/versions.ts";
 import { type Peers } from "../peers.ts";
@@ -25,6 +29,7 @@ import { type IndexFaults } from "./faults.ts";
 import { type Replica } from "./replica.ts";
 import { type Source, sealMajority } from "./seal-majority.ts";
 import { Slots } from "./slots.ts";
+import { ToldSources } from "./told-sources.ts";
 import { Turns } from "./turns.ts";
 import { kindOf, type RegisterKey } from "./types.ts";
 import { type ViewDirectory } from "./view-directory.ts";
@@ -68,6 +73,7 @@ export class ViewJoiner {
   readonly #options: ViewJoinerOptions;
   readonly #precopies = new Map<Slice, Precopy>();
   readonly #slots = new Slots(precopiesMax);
+  readonly #told = new ToldSources();
   readonly #joins = new Map<Slice, { readonly epoch: number; readonly ended: Promise<void> }>();
   /** One writer of a slice's rows at a time. */
   readonly #turns = new Turns<Slice>(queueMax);
@@ -85,8 +91,9 @@ export class ViewJoiner {
    * Copies in bulk from an active member, unless that is done or under way. Tells whether the copy is complete but for
    * what was written since; waits for it for a while.
    */
-  async precopy(slice: Slice, epoch: number, source: VoterId): Promise<boolean> {
+  async precopy(slice: Slice, source: Source): Promise<boolean> {
     const { standings, clock } = this.#options;
+    const { epoch } = source;
     const { mode, joining } = standings.standing(slice);
     if (joining || mode === "active") return true;
     if (mode === "sealed") return false; // others may still need what is here
@@ -145,6 +152,14 @@ export class ViewJoiner {
     }
   }
 
+  /** A member told of a change, and what it holds itself. */
+  hear(slice: Slice, change: ViewChange, source: ToldSource): void {
+    const { standings, route } = this.#options;
+    const isToJoin = change.view.members.includes(route.voter);
+    if (isToJoin && standings.standing(slice).view.epoch < change.view.epoch)
+      this.#told.hear(slice, change, source);
+  }
+
   /** Joins the view that the replica has noted; resolves when it is active, or another view took its place. */
   join(slice: Slice): Promise<void> {
     const { joining } = this.#options.standings.standing(slice);
@@ -165,10 +180,10 @@ export class ViewJoiner {
 
   // ------------------------------------------------------------------ before the change
 
-  async #precopy(copy: Precopy, slice: Slice, source: VoterId): Promise<void> {
+  async #precopy(copy: Precopy, slice: Slice, source: Source): Promise<void> {
     try {
       copy.complete = await this.#slots.run(() =>
-        this.#turns.take(slice, () => this.#copyAll(slice, copy.epoch, source)),
+        this.#turns.take(slice, () => this.#copyAll(slice, source)),
       );
     } catch (error) {
       if (isExpected(error)) return; // asked again, it begins again
@@ -178,13 +193,13 @@ export class ViewJoiner {
     }
   }
 
-  async #copyAll(slice: Slice, epoch: number, source: VoterId): Promise<boolean> {
+  async #copyAll(slice: Slice, source: Source): Promise<boolean> {
     const { replica, standings } = this.#options;
     for (let round = 0; round < precopyRoundsMax && !this.#stopped; round++) {
       if (standings.standing(slice).mode !== "none" || standings.standing(slice).joining)
         return true;
       const held = new Map<string, Holding>();
-      await this.#list(slice, { member: source, epoch }, held);
+      await this.#list(slice, round === 0 ? source : { ...source, page: undefined }, held);
       // A change was decided meanwhile: it brings all that is still missing, and does not wait.
       if (standings.standing(slice).joining) return true;
       const newer = [...held].filter(
@@ -222,7 +237,7 @@ export class ViewJoiner {
   async #gather(slice: Slice, change: ViewChange): Promise<boolean> {
     const { standings, onActive, directory } = this.#options;
     const sources = await sealMajority(
-      { ...this.#options, call: (member, call) => this.#call(member, call) },
+      { ...this.#options, told: this.#told, call: (member, call) => this.#call(member, call) },
       slice,
       change,
     );

@@ -3,6 +3,7 @@
 // decided by a register of the slice itself, and installed.
 import { type RequestId, type VoterId, nodeOfVoter, voterIdOf } from "../../shared/ids.ts";
 import {
+  calmChangesMax,
   dutyMs,
   nextWalkMs,
   precopyPauseMs,
@@ -150,16 +151,16 @@ export class ViewKeeper {
   /** Begins changes that the last walk's slices want, as long as there are not too many under way. */
   #beginNext(): void {
     const { urgent, calm } = this.#candidates;
-    this.#begin(urgent, this.#urgent);
-    this.#begin(calm, this.#calm);
+    this.#begin(urgent, this.#urgent, viewChangesMax);
+    this.#begin(calm, this.#calm, calmChangesMax);
   }
 
   /** Takes slices from a list until enough changes are under way. */
-  #begin(leaders: SliceLeader[], underWay: Set<Slice>): void {
+  #begin(leaders: SliceLeader[], underWay: Set<Slice>, most: number): void {
     const { clock, elections } = this.#options;
     const { wanted, eligible } = this.#candidates;
     const now = clock.monotonicMs();
-    while (underWay.size < viewChangesMax) {
+    while (underWay.size < most) {
       const leader = leaders.shift();
       if (!leader) return;
       const { slice } = leader;
@@ -259,10 +260,11 @@ export class ViewKeeper {
       const peer = route.peer(nodeOfVoter(voter));
       if (!peer || !this.#isUp(voter) || !replica.mayLead(slice, ballot)) return false;
       const { epoch } = replica.viewOf(slice);
+      const page = tries === 0 ? replica.knownVersions(slice) : undefined;
       const { complete } = await peers.call(
         peer,
         "index.precopy",
-        { slice, epoch, source: elections.voter },
+        { slice, epoch, source: elections.voter, ...(page && { page }) },
         prepareTimeoutMs,
       );
       if (complete) return true;

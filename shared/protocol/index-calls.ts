@@ -59,6 +59,13 @@ const rangeRow = z.object({ key, version, value: z.optional(z.string()) });
 const versionPage = z.object({ rows: z.array(z.object({ key, version })), more: z.boolean() });
 export type VersionPage = z.infer<typeof versionPage>;
 
+/**
+ * The first page of what a member holds that is sealed (`epoch` is that of the view which is over) or active in the new
+ * view. Who tells of a change adds its own when it is at hand: whoever joins need not ask for it.
+ */
+const source = z.object({ member: voter, epoch: count, page: versionPage });
+export type ToldSource = z.infer<typeof source>;
+
 /** `leader` is the node to ask instead, `view` the newest view, as far as the one that was asked knows. */
 const notLeader = z.object({
   type: z.literal("notLeader"),
@@ -191,7 +198,12 @@ export const indexCalls = {
   /** A view was decided: its members join it. Answered when the receiver is active in it, or after a while. */
   "index.install": {
     /** `settled`: all members of the view that live are active; for those who left. */
-    request: z.object({ slice, change: viewChange, settled: z.boolean() }),
+    request: z.object({
+      slice,
+      change: viewChange,
+      settled: z.boolean(),
+      source: z.optional(source),
+    }),
     /** `active`: the receiver is, or was, in the view of the change or a later one; `epoch`: the latest that it knows of. */
     reply: z.object({ epoch: count, active: z.boolean() }),
   },
@@ -206,7 +218,7 @@ export const indexCalls = {
   },
   /** SEAL: a member of the previous view gives up its vote for good, durably, before it answers. */
   "index.seal": {
-    request: z.object({ slice, change: viewChange }),
+    request: z.object({ slice, change: viewChange, source: z.optional(source) }),
     reply: z.union([
       /**
        * `sealed`: a source, with a majority of others. `empty`: never was active in that view and never will be, counts
@@ -225,9 +237,12 @@ export const indexCalls = {
     request: z.object({ slice, epoch: count, after: z.string() }),
     reply: z.union([z.object({ ok: z.literal(true), ...versionPage.shape }), refusal]),
   },
-  /** Before a change: copy what `source`, active in `epoch`, holds. Asked again until it is complete. */
+  /**
+   * Before a change: copy what `source`, active in `epoch`, holds; `page` is the first page of that, when it is at hand.
+   * Asked again until it is complete.
+   */
   "index.precopy": {
-    request: z.object({ slice, epoch: count, source: voter }),
+    request: z.object({ slice, epoch: count, source: voter, page: z.optional(versionPage) }),
     reply: z.object({ complete: z.boolean() }),
   },
   /** The newest views that a node knows of some slices; of all beyond epoch 1 behind `after` when none are named. */

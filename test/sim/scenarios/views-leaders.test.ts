@@ -1,12 +1,22 @@
 // Changes of a slice's view while leaders are cut off, die, or compete.
 import { expect, test } from "vitest";
+import { encodeState, NO_STATE } from "../../../node/index/register-state.ts";
+import { encodeRow, registerRow } from "../../../node/index/rows.ts";
+import { registerKey } from "../../../node/index/types.ts";
+import { type BucketId } from "../../../shared/ids.ts";
+import { syncRowsMax } from "../../../shared/limits.ts";
+import { makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { KEY, putOk, Scene } from "../scene.ts";
 
-/** Seven nodes, three of which vote: the leader, the two others of its view, and who is to follow them. */
-async function open(options: { seed?: number } = {}) {
-  const scene = await Scene.open({ nodes: 7, ...options });
+/**
+ * Seven nodes, three of which vote: the leader, the two others of its view, and who is to follow them.
+ * @param registers more of them in the key's slice
+ */
+async function open({ seed = 1, registers = 0 } = {}) {
+  const scene = await Scene.open({ nodes: 7, seed });
   const client = scene.client("c");
   const value = await putOk(scene, client, 0);
+  if (registers > 0) await fill(scene, registers);
   const leader = await scene.leader();
   const old = scene.view(leader).members;
   const [b, c] = old.filter((i) => i !== leader);
@@ -25,6 +35,20 @@ async function open(options: { seed?: number } = {}) {
     f: f!,
     g: g!,
   };
+}
+
+/** Gives the voters of the key's slice more registers, all of them absent. */
+async function fill(scene: Scene, registers: number): Promise<void> {
+  const { world, slice } = scene;
+  const { members } = scene.view(await scene.leader());
+  const ballot = makeBallot(1, 1, world.machines[members[0]!]!.voter!);
+  const writes = Array.from({ length: registers }, (_, n) => ({
+    key: registerRow(slice, registerKey("object", "f".repeat(32) as BucketId, `key ${n}`)),
+    value: encodeRow(makeVersion(ballot, n + 1), encodeState(NO_STATE)),
+  }));
+  for (const i of members) world.crash(i);
+  for (const i of members) world.machines[i]!.disk.apply(writes);
+  for (const i of members) await world.restart(i);
 }
 
 const cutAll = ({ world }: Scene, a: readonly number[], b: readonly number[]): (() => void) =>
@@ -122,7 +146,9 @@ test.each(STEPS)("a crash in %s, on either side of it, before it or after it", a
   let crashed = 0;
   for (const name of [`index.${step}`, `index.${step} reply`]) {
     for (const role of ["a", "b", "d"] as const) {
-      const scenery = await open({ seed: 20 + crashed });
+      // The first page of a slice comes with what is told of a change; others are asked for.
+      const registers = step === "snapshot" ? syncRowsMax + 1 : 0;
+      const scenery = await open({ seed: 20 + crashed, registers });
       const { scene, world, client, value, a, d, e } = scenery;
       const victim = scenery[role];
       let fired = false;

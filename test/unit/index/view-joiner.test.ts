@@ -204,6 +204,62 @@ describe("join", () => {
     expect(await held()).toEqual(valuesOf([register(1, 1)]));
   });
 
+  /** What a member would tell of itself. */
+  const sourceOf = async (voter: string | undefined) => {
+    await run(at(voter).replica.versions(SLICE, ""));
+    return at(voter).standings.source(SLICE, change)!;
+  };
+
+  test("asks nobody when an active member told what it holds", async () => {
+    await hold([A, B, C], [register(1, 1)]);
+    await run(at(E).standings.install(SLICE, change));
+    await run(at(E).standings.put(SLICE, [register(1, 1)]));
+    await run(at(E).standings.activate(SLICE, at(E).standings.standing(SLICE).joining!));
+    joiner.hear(SLICE, change, await sourceOf(E));
+    await join();
+    expect(calls).toEqual(["fetch 5"]);
+    expect(await held()).toEqual(valuesOf([register(1, 1)]));
+  });
+
+  test("a sealed member that told what it holds is one of the majority, and not asked", async () => {
+    await hold([A, B, C], [register(1, 1)]);
+    await hold([C], [register(2, 2)]);
+    await run(at(C).standings.seal(SLICE, change));
+    joiner.hear(SLICE, change, await sourceOf(C));
+    await join();
+    expect(sealsAsked()).toEqual(["seal 1"]);
+    expect(await held()).toEqual(valuesOf([register(1, 1), register(2, 2)]));
+  });
+
+  test("what is told meanwhile spares waiting for who was asked", async () => {
+    await hold([A, B, C], [register(1, 1)]);
+    await run(at(A).standings.seal(SLICE, change));
+    await run(at(C).standings.seal(SLICE, change));
+    const sources = [await sourceOf(A), await sourceOf(C)];
+    before = (call) => (call.startsWith("seal") ? pause(clock, 10_000) : undefined);
+    await run(at(D).standings.install(SLICE, change));
+    const joined = joiner.join(SLICE);
+    await clock.runFor(1);
+    const begunMs = clock.now;
+    for (const source of sources) joiner.hear(SLICE, change, source);
+    await run(joined);
+    expect(clock.now - begunMs).toBeLessThan(sealHedgeMs);
+    expect(await held()).toEqual(valuesOf([register(1, 1)]));
+  });
+
+  test("what was told and is gone by now is asked for", async () => {
+    await hold([A, B, C], [register(1, 1)]);
+    await hold([A], [register(2, 2)]);
+    await run(at(A).standings.seal(SLICE, change));
+    joiner.hear(SLICE, change, await sourceOf(A));
+    await run(at(A).standings.retire(SLICE));
+    await run(at(B).standings.seal(SLICE, change));
+    await run(at(B).standings.put(SLICE, [register(2, 2)]));
+    await join();
+    expect(at(D).replica.votesIn(SLICE)).toBe(true);
+    expect(await held()).toEqual(valuesOf([register(1, 1), register(2, 2)]));
+  });
+
   // A and B said what they hold, then A gives its copy up. D begins again with those that are left.
   test("begins again when a source does not hold any more what it said", async () => {
     await hold([A, B, C], [register(1, 1)]);
@@ -240,7 +296,7 @@ describe("precopy", () => {
   test("copies what the source has and says when that is done", async () => {
     const some = [register(1, 1), register(2, 2)];
     await hold([A], some);
-    expect(await run(joiner.precopy(SLICE, 1, A!))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
     expect(await held()).toEqual(valuesOf(some));
     expect(at(D).replica.votesIn(SLICE)).toBe(false);
   });
@@ -256,30 +312,30 @@ describe("precopy", () => {
       added = true;
       await at(A).replica.accept(SLICE, b1, [register(500, 500)]);
     };
-    expect(await run(joiner.precopy(SLICE, 1, A!))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
     expect((await held())[key(500)]).toBe(register(500, 500).value);
   });
 
   test("says that it is not done when the source does not answer, and begins again", async () => {
     await hold([A], [register(1, 1)]);
     lose("snapshot 1");
-    expect(await run(joiner.precopy(SLICE, 1, A!))).toBe(false);
+    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(false);
     before = () => {};
-    expect(await run(joiner.precopy(SLICE, 1, A!))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
   });
 
   test("does nothing once the change is under way, which brings all", async () => {
     await hold([A], [register(1, 1)]);
     await run(at(D).standings.install(SLICE, change));
-    expect(await run(joiner.precopy(SLICE, 1, A!))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
     expect(calls).toEqual([]);
   });
 
   test("of a change that never came is deleted after a while, one in use is not", async () => {
     await hold([A], [register(1, 1)]);
-    await run(joiner.precopy(SLICE, 1, A!));
+    await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }));
     await clock.runFor(precopyKeptMs / 2);
-    await run(joiner.precopy(SLICE, 1, A!));
+    await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }));
     await clock.runFor(precopyKeptMs / 2);
     joiner.forgetUnused();
     await clock.runFor(100);
