@@ -34,6 +34,7 @@ export const operationDeadlineMs = 20_000; // internal retries stop here
 export const frameBytesMax = 16 * MiB;
 export const callsInFlightMax = 10_000; // per peer
 export const electionBackoffMs = 150; // times attempt, plus as much again at random
+export const sentOnMax = 4; // members in a row that send a caller to another one: then it pauses, they may point at each other
 export const viewPauseMs = 2; // times 2 to the power of the attempt, while nobody failed: a view is about to change
 export const hedgeDelayMinMs = 20;
 
@@ -170,7 +171,8 @@ export const precopyKeptMs = 600_000; // a copy whose change never came is delet
 export const gatherPauseMs = 10; // between two tries to gather a view, doubling
 export const gatherPauseMaxMs = 2_000;
 export const installTimeoutMs = 1_000; // a member answers at half of it, active or not
-export const toldSourcesMax = 256; // slices of which a node keeps what members told before it joins there
+export const toldRowsMax = 256; // (key, version) that a message tells of a slice unasked
+export const toldRowsKeptMax = 10_000; // of those that a node keeps until it joins
 export const sealHedgeMs = 50; // before not only those are asked to seal who are needed
 export const installHedgeMs = 50; // before not only those are told to join whom a view needs to begin
 export const settlePauseMs = 100; // between two rounds that tell the members of a new view, doubling

@@ -145,7 +145,9 @@ export class ChainCensus {
   /** Whether it is known without a look at the disk that a slice has no chains, as most have in a small cluster. */
   #hasNone(slice: Slice): boolean {
     const page = this.#replica.knownVersions(slice);
-    return page !== undefined && !page.more && page.rows.every(({ key }) => key < CHAIN_KINDS);
+    if (!page || page.more) return false;
+    const last = page.rows.at(-1); // chains sort behind all other kinds
+    return !last || last.key < CHAIN_KINDS;
   }
 
   async #walk(

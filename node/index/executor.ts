@@ -3,7 +3,12 @@
 // done twice; of attempts that were given up no answer counts.
 import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId, nodeOfVoter } from "../../shared/ids.ts";
-import { electionBackoffMs, operationDeadlineMs, viewPauseMs } from "../../shared/limits.ts";
+import {
+  electionBackoffMs,
+  operationDeadlineMs,
+  sentOnMax,
+  viewPauseMs,
+} from "../../shared/limits.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Chance, type Clock, TransportError } from "../ports.ts";
 import { type Route, isLive } from "../route/types.ts";
@@ -113,6 +118,8 @@ export class Executor {
     const passed = new Set<NodeId>();
     let again = false;
     let inCircles = false;
+    /** Members that sent us to another one, one after the other. */
+    let sentOn = 0;
     let next = this.#hints.get(slice);
     for (let attempt = 1; !watch.over; attempt++) {
       const target: NodeId = next ?? this.#candidate(slice, failed, passed);
@@ -140,7 +147,7 @@ export class Executor {
           next = leader;
           // Members may point at each other while an election goes on: pause now and then. They may do so for ever when
           // one of them missed the last election, and its winner is gone.
-          if (attempt % 4 !== 0) continue;
+          if (++sentOn < sentOnMax) continue;
           inCircles ||= !elsewhere;
         }
       } catch (error) {
@@ -154,6 +161,7 @@ export class Executor {
           await views.search(slice);
         } else if (!(error instanceof NotLeader)) throw error;
       }
+      sentOn = 0;
       this.#hints.delete(slice);
       if (clock.monotonicMs() > deadline) break;
       // Who goes over to another view does so in milliseconds; candidates that compete need to give each other room.

@@ -43,84 +43,127 @@ export function sealMajority(
   slice: Slice,
   change: ViewChange,
 ): Promise<Source[] | undefined> {
-  const { directory, clock, faults, route, told } = options;
-  const { view, previous } = change;
-  const waiting = new Set(inOrder(change, route));
-  const needed = faults?.singleSnapshot === true ? 1 : majorityOf(previous.members.length);
-  const sealed = new Map<VoterId, Source>();
-  const empty = new Set<VoterId>();
-  const { promise, resolve } = Promise.withResolvers<Source[] | undefined>();
-  let asked = 0;
-  let isEnough = false;
-  let stopListening = (): void => {};
+  return new Sealing(options, slice, change).run();
+}
 
-  const end = (sources?: Source[]): void => {
-    isEnough = true;
+class Sealing {
+  readonly #options: SealOptions;
+  readonly #slice: Slice;
+  readonly #change: ViewChange;
+  readonly #needed: number;
+  /** Who was neither asked nor told of itself, the likeliest first. */
+  readonly #waiting: Set<VoterId>;
+  /** Whose answers are awaited. */
+  readonly #asked = new Set<VoterId>();
+  readonly #sealed = new Map<VoterId, Source>();
+  readonly #empty = new Set<VoterId>();
+  /** This folder is of the majority, unless it takes long or refuses: what it holds is not written over unseen. */
+  #isOwnDue: boolean;
+  #isOver = false;
+  readonly #ended = Promise.withResolvers<Source[] | undefined>();
+
+  constructor(options: SealOptions, slice: Slice, change: ViewChange) {
+    this.#options = options;
+    this.#slice = slice;
+    this.#change = change;
+    const { members } = change.previous;
+    this.#needed = options.faults?.singleSnapshot === true ? 1 : majorityOf(members.length);
+    this.#waiting = new Set(inOrder(change, options.route));
+    this.#isOwnDue = members.includes(options.route.voter);
+  }
+
+  async run(): Promise<Source[] | undefined> {
+    const { clock, told } = this.#options;
+    const hedge = clock.after(sealHedgeMs, () => this.#hurry());
+    const { epoch } = this.#change.view;
+    const stopListening = told.listen(this.#slice, epoch, (source) => this.#count(source));
+    void this.#begin();
+    const sources = await this.#ended.promise;
     hedge.cancel();
     stopListening();
-    resolve(sources);
-  };
-  const isMajority = (more: number): boolean =>
-    sealed.size > 0 && sealed.size + empty.size + more >= needed;
-  const count = (source: Source): void => {
-    waiting.delete(source.member);
-    if (source.epoch === view.epoch) end([source]);
-    else sealed.set(source.member, source);
-    if (isMajority(0)) end([...sealed.values()]);
-  };
-  const take = (member: VoterId, reply: SealReply): void => {
-    if (!reply.ok) {
-      directory.learn(slice, reply.view);
-      return;
+    return sources;
+  }
+
+  async #begin(): Promise<void> {
+    // First this folder, so that it can tell the others what it holds.
+    if (this.#isOwnDue && !this.#isOver) await this.#ask(this.#options.route.voter);
+    this.#isOwnDue = false;
+    this.#check();
+    this.#askNext(Math.max(1, this.#needed - this.#sealed.size - this.#empty.size));
+  }
+
+  #hurry(): void {
+    this.#isOwnDue = false;
+    this.#askNext(this.#waiting.size);
+    this.#check();
+  }
+
+  #askNext(most: number): void {
+    if (this.#isOver) return;
+    for (const member of [...this.#waiting].slice(0, most)) {
+      if (!this.#waiting.has(member)) continue; // it told of itself just now
+      void this.#ask(member).then(() => {
+        if (!this.#maySuffice()) this.#askNext(this.#waiting.size);
+        this.#check();
+      });
     }
-    const { state, page } = reply;
-    if (state === "empty") empty.add(member);
-    else count({ member, epoch: state === "joined" ? view.epoch : previous.epoch, page });
-    if (isMajority(0)) end([...sealed.values()]);
-  };
-  const ask = async (member: VoterId): Promise<void> => {
-    waiting.delete(member);
-    asked++;
+  }
+
+  async #ask(member: VoterId): Promise<void> {
+    this.#waiting.delete(member);
+    this.#asked.add(member);
     try {
-      take(member, await seal(options, slice, change, member));
+      this.#take(member, await this.#seal(member));
     } catch {
       // No answer is one source less.
     }
-    asked--;
-  };
-  const askNext = (most: number): void => {
-    for (const member of [...waiting].slice(0, most)) {
-      void ask(member).then(() => {
-        if (!isEnough && !isMajority(asked)) askNext(waiting.size);
-        if (asked === 0) end();
-      });
+    this.#asked.delete(member);
+  }
+
+  async #seal(member: VoterId): Promise<SealReply> {
+    const { standings, peers, route, call } = this.#options;
+    const [slice, change] = [this.#slice, this.#change];
+    if (member === route.voter) return standings.seal(slice, change);
+    const source = standings.source(slice, change, member);
+    const request = { slice, change, ...(source && { source }) };
+    return call(member, (peer) => peers.call(peer, "index.seal", request, callTimeoutMs));
+  }
+
+  #take(member: VoterId, reply: SealReply): void {
+    const { view, previous } = this.#change;
+    if (!reply.ok) this.#options.directory.learn(this.#slice, reply.view);
+    else if (reply.state === "empty") this.#empty.add(member);
+    else {
+      const { epoch } = reply.state === "joined" ? view : previous;
+      this.#count({ member, epoch, page: reply.page });
     }
-  };
+  }
 
-  const begin = async (): Promise<void> => {
-    // First this folder, so that it can tell the others what it holds.
-    if (previous.members.includes(route.voter)) await ask(route.voter);
-    if (!isEnough) askNext(Math.max(1, needed - sealed.size - empty.size));
-    if (asked === 0) end();
-  };
+  #count(source: Source): void {
+    this.#waiting.delete(source.member);
+    this.#asked.delete(source.member);
+    if (source.epoch === this.#change.view.epoch) this.#end([source]);
+    else this.#sealed.set(source.member, source);
+    this.#check();
+  }
 
-  const hedge = clock.after(sealHedgeMs, () => askNext(waiting.size));
-  stopListening = told.listen(slice, view.epoch, count);
-  if (isEnough) stopListening();
-  else void begin();
-  return promise;
-}
+  /** Whether those that have answered, and those that still may, are enough. */
+  #maySuffice(): boolean {
+    const { size } = this.#sealed;
+    return size > 0 && size + this.#empty.size + this.#asked.size >= this.#needed;
+  }
 
-async function seal(
-  { standings, peers, route, call }: SealOptions,
-  slice: Slice,
-  change: ViewChange,
-  member: VoterId,
-): Promise<SealReply> {
-  if (member === route.voter) return standings.seal(slice, change);
-  const source = standings.source(slice, change);
-  const request = { slice, change, ...(source && { source }) };
-  return call(member, (peer) => peers.call(peer, "index.seal", request, callTimeoutMs));
+  #check(): void {
+    if (this.#isOwnDue) return;
+    const { size } = this.#sealed;
+    if (size > 0 && size + this.#empty.size >= this.#needed) this.#end([...this.#sealed.values()]);
+    else if (this.#asked.size === 0 && this.#waiting.size === 0) this.#end(undefined);
+  }
+
+  #end(sources: Source[] | undefined): void {
+    this.#isOver = true;
+    this.#ended.resolve(sources);
+  }
 }
 
 /** Members of both views, the likeliest to answer soon with what is needed first: this folder, then who stays. */

@@ -7,6 +7,11 @@ export class Slots {
     this.#free = count;
   }
 
+  /** Who runs something now need not wait. */
+  get free(): number {
+    return this.#free;
+  }
+
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((go) => void this.#waiting.push(go));

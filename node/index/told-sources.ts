@@ -1,16 +1,23 @@
 // What members said of themselves when they told of a change: who joins need not ask them. A few are kept until the
 // folder that they were told begins to gather; each is used once, since its teller may give up what it holds later.
 import { LRUCache } from "lru-cache";
-import { toldSourcesMax } from "../../shared/limits.ts";
+import { toldRowsKeptMax } from "../../shared/limits.ts";
 import { type ToldSource } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type ViewChange } from "./views.ts";
 
+interface Kept {
+  readonly epoch: number;
+  readonly sources: readonly ToldSource[];
+}
+
 type Hear = (source: ToldSource) => void;
 
 export class ToldSources {
-  readonly #kept = new LRUCache<Slice, { readonly epoch: number; sources: ToldSource[] }>({
-    max: toldSourcesMax,
+  readonly #kept = new LRUCache<Slice, Kept>({
+    maxSize: toldRowsKeptMax,
+    sizeCalculation: ({ sources }) =>
+      sources.reduce((sum, { page }) => sum + page.rows.length + 1, 0),
   });
   readonly #listening = new Map<Slice, { readonly epoch: number; readonly hear: Hear }>();
 
@@ -37,6 +44,11 @@ export class ToldSources {
     return () => {
       if (this.#listening.get(slice) === listener) this.#listening.delete(slice);
     };
+  }
+
+  /** The folder has joined, or need not: what is still kept is of no use. */
+  forget(slice: Slice): void {
+    this.#kept.delete(slice);
   }
 }
 

@@ -13,6 +13,11 @@ import { listVersions } from "./stored-registers.ts";
 
 type VersionRow = VersionPage["rows"][number];
 
+interface FirstPage {
+  readonly rows: VersionRow[];
+  readonly more: boolean;
+}
+
 export class VersionPages {
   readonly #store: Store;
   /** Whole slices, or the first page of one that has more. */
@@ -30,9 +35,9 @@ export class VersionPages {
     this.#store = store;
   }
 
-  /** The first page of a slice, if it is in memory. */
+  /** The first page of a slice, if it is in memory. Who only looks does not keep it there. */
   known(slice: Slice): VersionPage | undefined {
-    return this.#pages.get(slice);
+    return this.#pages.peek(slice);
   }
 
   /** The first page of a slice's durable registers. */
@@ -56,15 +61,21 @@ export class VersionPages {
 
   /** A batch is durable. Batches come in the order in which they were written. */
   written(writes: readonly StoreWrite[]): void {
+    const changed = new Map<Slice, FirstPage | undefined>();
     for (const { key: row, value } of writes) {
       if (!isRegisterRow(row)) continue;
       const slice = sliceOfRow(row);
-      const page = this.#pages.peek(slice);
-      if (!page) continue;
-      const rows = withRow(page.rows, keyOfRow(row), value);
-      // What a page has room for is known for whole slices alone.
-      if (page.more || rows.length > syncRowsMax) this.#pages.delete(slice);
-      else this.#pages.set(slice, { rows, more: false });
+      if (!changed.has(slice)) {
+        const page = this.#pages.peek(slice);
+        // Pages are handed out, so none is changed.
+        changed.set(slice, page && { rows: [...page.rows], more: page.more });
+      }
+      const page = changed.get(slice);
+      if (page && !follow(page, keyOfRow(row), value)) changed.set(slice, undefined);
+    }
+    for (const [slice, page] of changed) {
+      if (page) this.#pages.set(slice, page);
+      else this.#pages.delete(slice);
     }
   }
 
@@ -74,19 +85,24 @@ export class VersionPages {
   }
 }
 
-/** A page's rows with one more, another version of one, or one less. Pages are handed out, so none is changed. */
-function withRow(
-  rows: readonly VersionRow[],
-  key: string,
-  value: Uint8Array | undefined,
-): VersionRow[] {
+/** Makes a first page say what one row says now. False when that can't be told: the page has to be read again. */
+function follow({ rows, more }: FirstPage, key: string, value: Uint8Array | undefined): boolean {
+  const at = positionOf(rows, key);
+  if (more && at === rows.length) return true; // it is of a later page
+  const present = rows[at]?.key === key ? 1 : 0;
+  const added = value ? [{ key, version: versionOfRow(value) }] : [];
+  rows.splice(at, present, ...added);
+  // What comes in or goes out at the end of a page that is not the last is not known here.
+  return more ? present === added.length : rows.length <= syncRowsMax;
+}
+
+/** Where a key is in rows, or would be. */
+function positionOf(rows: readonly VersionRow[], key: string): number {
   let [at, end] = [0, rows.length];
   while (at < end) {
     const middle = (at + end) >>> 1;
     if (compareUtf8(rows[middle]!.key, key) < 0) at = middle + 1;
     else end = middle;
   }
-  const present = rows[at]?.key === key ? 1 : 0;
-  const added = value ? [{ key, version: versionOfRow(value) }] : [];
-  return rows.toSpliced(at, present, ...added);
+  return at;
 }

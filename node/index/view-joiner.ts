@@ -181,10 +181,15 @@ export class ViewJoiner {
   // ------------------------------------------------------------------ before the change
 
   async #precopy(copy: Precopy, slice: Slice, source: Source): Promise<void> {
+    // A page that waits for a slot grows old: then it is asked for.
+    const { page, ...from } = source;
+    const first = this.#slots.free > 0 ? page : undefined;
     try {
       copy.complete = await this.#slots.run(() =>
-        this.#turns.take(slice, () => this.#copyAll(slice, source)),
+        this.#turns.take(slice, () => this.#copyAll(slice, from, first)),
       );
+      // From now on in memory: the change itself, in which the slice stands still, need not read it.
+      await this.#options.replica.versions(slice, "");
     } catch (error) {
       if (isExpected(error)) return; // asked again, it begins again
       this.#options.log.warn("Cannot copy a slice", { slice, error: String(error) });
@@ -193,13 +198,18 @@ export class ViewJoiner {
     }
   }
 
-  async #copyAll(slice: Slice, source: Source): Promise<boolean> {
+  /** @param first the first page of what the source holds now, when it is here already */
+  async #copyAll(
+    slice: Slice,
+    source: Omit<Source, "page">,
+    first: VersionPage | undefined,
+  ): Promise<boolean> {
     const { replica, standings } = this.#options;
     for (let round = 0; round < precopyRoundsMax && !this.#stopped; round++) {
       if (standings.standing(slice).mode !== "none" || standings.standing(slice).joining)
         return true;
       const held = new Map<string, Holding>();
-      await this.#list(slice, round === 0 ? source : { ...source, page: undefined }, held);
+      await this.#list(slice, { ...source, page: round === 0 ? first : undefined }, held);
       // A change was decided meanwhile: it brings all that is still missing, and does not wait.
       if (standings.standing(slice).joining) return true;
       const newer = [...held].filter(
@@ -254,6 +264,7 @@ export class ViewJoiner {
     const gone = await this.#takeOver(slice, held);
     if (await standings.activate(slice, change, gone)) {
       this.#precopies.delete(slice);
+      this.#told.forget(slice);
       onActive(slice, change);
     }
     return true;

@@ -9,6 +9,7 @@ import {
   precopyPauseMs,
   precopyTriesMax,
   prepareTimeoutMs,
+  toldRowsMax,
   viewBegunMs,
   viewChangesMax,
   viewRetryMs,
@@ -260,7 +261,8 @@ export class ViewKeeper {
       const peer = route.peer(nodeOfVoter(voter));
       if (!peer || !this.#isUp(voter) || !replica.mayLead(slice, ballot)) return false;
       const { epoch } = replica.viewOf(slice);
-      const page = tries === 0 ? replica.knownVersions(slice) : undefined;
+      const known = tries === 0 ? replica.knownVersions(slice) : undefined;
+      const page = known && known.rows.length <= toldRowsMax ? known : undefined;
       const { complete } = await peers.call(
         peer,
         "index.precopy",

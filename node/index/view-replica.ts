@@ -2,6 +2,8 @@
 // Invariants: a sealed member never votes in that view again, and what it holds stays; a member becomes active durably
 // before it votes; a copy that others may need is not deleted.
 import { RingstowError } from "../../shared/errors.ts";
+import { type VoterId } from "../../shared/ids.ts";
+import { toldRowsMax } from "../../shared/limits.ts";
 import { type StoredRegister, type ToldSource } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { makeBallot } from "../../shared/versions.ts";
@@ -76,8 +78,12 @@ export class ViewReplica {
     return { ok: true, state: "empty" };
   }
 
-  /** What this folder would answer to SEAL as a source, when that is durable and at hand. */
-  source(slice: Slice, { view, previous }: ViewChange): ToldSource | undefined {
+  /**
+   * What this folder would answer to SEAL as a source, for a member that is to join: when it is durable, at hand, and
+   * little.
+   */
+  source(slice: Slice, { view, previous }: ViewChange, member: VoterId): ToldSource | undefined {
+    if (!view.members.includes(member)) return undefined;
     const state = this.#states.of(slice);
     const { epoch } = state.view;
     const is = (mode: SliceMode, than: View): boolean =>
@@ -85,7 +91,8 @@ export class ViewReplica {
     const isDurable = state.writing === 0 && !state.promiseLost;
     if (!isDurable || !(is("sealed", previous) || is("active", view))) return undefined;
     const page = this.#states.knownVersions(slice);
-    return page && { member: this.#states.voter, epoch, page };
+    if (!page || page.rows.length > toldRowsMax) return undefined;
+    return { member: this.#states.voter, epoch, page };
   }
 
   /** A member of the new view, with the first page of what it holds there. */

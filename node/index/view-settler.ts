@@ -277,7 +277,7 @@ export class ViewSettler {
     const node = nodeOfVoter(member);
     const peer = route.peer(node);
     if (!peer) return undefined;
-    const source = change.view.members.includes(member) && standings.source(slice, change);
+    const source = standings.source(slice, change, member);
     const request = { slice, change, settled, ...(source && { source }) };
     try {
       return await peers.call(peer, "index.install", request, installTimeoutMs);

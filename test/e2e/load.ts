@@ -12,14 +12,17 @@ import {
   type S3Client,
   S3ServiceException,
 } from "@aws-sdk/client-s3";
+import { inlineBytesMax } from "../../shared/limits.ts";
 import { quantile } from "./chaos/timings.ts";
 import { type DevFile } from "./dev-cluster.ts";
 import { sdkClient } from "./sdk.ts";
 
 const KiB = 1024;
-const SMALL_SIZES = Array.from({ length: 11 }, (_, i) => (i % 3 === 0 ? 100 : 1) * KiB);
+const mixed = (other: number): number[] =>
+  Array.from({ length: 11 }, (_, i) => (i % 3 === 0 ? other : KiB));
+const INLINE_SIZES = mixed(inlineBytesMax);
 // One in twelve is large: what is measured is waiting for nodes, not for this machine's processors.
-const ALL_SIZES = [...SMALL_SIZES, 3 * 1024 * KiB];
+const ALL_SIZES = [...mixed(100 * KiB), 3 * 1024 * KiB];
 const KEYS_A_CLIENT = 24;
 const pool = randomBytes(8 * 1024 * KiB);
 
@@ -50,8 +53,8 @@ export interface Failure {
 export interface LoadOptions {
   /** Between two calls of a client, ms: without one, clients take all the processors there are. */
   readonly pauseMs?: number;
-  /** No object above 100 KiB: the disk that all nodes of a test share is not taken up by bodies. */
-  readonly small?: boolean;
+  /** No object that is kept as a file: the disk that all nodes of a test share is not taken up by bodies. */
+  readonly inline?: boolean;
 }
 
 export interface LoadReport {
@@ -79,10 +82,10 @@ export class Load {
   #nextContent = 1;
   readonly #pauseMs: number;
 
-  constructor(dev: DevFile, clients: number, { pauseMs = 0, small = false }: LoadOptions = {}) {
+  constructor(dev: DevFile, clients: number, { pauseMs = 0, inline = false }: LoadOptions = {}) {
     this.#pauseMs = pauseMs;
-    const sizes = small ? SMALL_SIZES : ALL_SIZES;
-    this.#clients = Array.from({ length: clients }, (_, i) => new LoadClient(this, dev, i, sizes));
+    const taken = inline ? INLINE_SIZES : ALL_SIZES;
+    this.#clients = Array.from({ length: clients }, (_, i) => new LoadClient(this, dev, i, taken));
   }
 
   /** Makes a bucket for each client, so that the keys spread over many slices. */

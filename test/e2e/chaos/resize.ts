@@ -32,7 +32,7 @@ const FLAGS = ["--join-after", "2", "--repair-after", "3"];
 
 export async function resize({ rounds, clients, pauseMs, say }: ResizeOptions): Promise<Resize> {
   const cluster = await DevCluster.start(NODES, FLAGS);
-  const load = new Load(cluster.dev, clients, { pauseMs, small: true });
+  const load = new Load(cluster.dev, clients, { pauseMs, inline: true });
   const pauses: PauseSummary[] = [];
   try {
     await load.prepare();

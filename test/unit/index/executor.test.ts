@@ -119,6 +119,20 @@ describe("Executor", () => {
     expect(bench.asked.some(({ urge, again }) => urge || again)).toBe(false);
   });
 
+  // Early in a view nobody knows who leads; the first who does is followed at once, however many were asked before.
+  test("follows a pointer without a pause after members that knew of no leader", async () => {
+    const bench = new Bench();
+    let looks = 0;
+    const answers = {
+      [A]: () => (++looks === 1 ? pointsAt() : pointsAt(C))(false, false),
+      [B]: pointsAt(),
+      [C]: () => (looks === 1 ? pointsAt() : done("C"))(false, false),
+    };
+    expect((await bench.ask(answers)).by).toBe("C");
+    expect(bench.order()).toEqual([A, B, C, A, C]);
+    expect(bench.asked[4]!.atMs).toBe(bench.asked[3]!.atMs + 1);
+  });
+
   test("passes over members that are known to be dead", async () => {
     const bench = new Bench();
     bench.states.set(A, "dead");

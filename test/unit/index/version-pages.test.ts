@@ -100,8 +100,9 @@ test("a slice that grows beyond a page is read again, and its first page is as f
   expect(states.knownVersions(SLICE)).toBeUndefined();
   const { rows, more } = await states.versions(SLICE, "");
   expect([rows.length, more, rows[0]!.key]).toEqual([syncRowsMax, true, keyOf("a")]);
-  void write(SLICE, put(SLICE, "a", 2));
+  void write(SLICE, put(SLICE, "a", 2), put(SLICE, "c", 1));
   await store.sync();
+  expect(states.knownVersions(SLICE)?.more).toBe(true);
   const again = await states.versions(SLICE, "");
   expect([again.rows[0]!.version, again.more]).toEqual([makeVersion(ballot, 2), true]);
 });

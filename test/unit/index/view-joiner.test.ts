@@ -10,8 +10,14 @@ import { TransportError } from "../../../node/ports.ts";
 import { pause } from "../../../node/waiting.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
-import { nodeOfVoter, parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
-import { precopyKeptMs, sealHedgeMs, syncRowsMax } from "../../../shared/limits.ts";
+import {
+  type VoterId,
+  nodeOfVoter,
+  parseFolderId,
+  parseNodeId,
+  voterIdOf,
+} from "../../../shared/ids.ts";
+import { precopiesMax, precopyKeptMs, sealHedgeMs, syncRowsMax } from "../../../shared/limits.ts";
 import { type StoredRegister } from "../../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { makeBallot, makeVersion } from "../../../shared/versions.ts";
@@ -55,8 +61,12 @@ beforeEach(() => {
   replicas = new Map();
   calls = [];
   before = () => {};
-  for (const voter of [A!, B!, C!, E!]) open(voter);
-  const { replica, standings } = open(D!);
+  for (const voter of [A!, B!, C!, D!, E!]) open(voter);
+  joiner = joinerOf(D!);
+});
+
+function joinerOf(voter: VoterId): ViewJoiner {
+  const { replica, standings } = at(voter);
   const unused = (): never => {
     throw new Error("Not used here");
   };
@@ -64,7 +74,7 @@ beforeEach(() => {
     const short = `${name.slice("index.".length)} ${peer.address[0]!}`;
     calls.push(short);
     await before(short);
-    const other = [...replicas].find(([voter]) => nodeOfVoter(voter as never) === peer.address)![1];
+    const other = [...replicas].find(([each]) => nodeOfVoter(each as never) === peer.address)![1];
     const { slice, epoch, after, keys } = request as {
       slice: Slice;
       epoch: number;
@@ -75,13 +85,13 @@ beforeEach(() => {
     if (name === "index.snapshot") return other.standings.snapshot(slice, epoch, after);
     return other.replica.fetch(slice, keys);
   };
-  joiner = new ViewJoiner({
+  return new ViewJoiner({
     replica,
     standings,
     directory: { learn: () => false, viewOf: () => change.view },
     peers: new Peers({ call, open: unused, serve: unused, close: unused }),
     route: {
-      voter: D!,
+      voter,
       find: () => ({ state: "alive" }) as never,
       peer: (id) => ({ id, address: id }),
       observed: () => {},
@@ -90,7 +100,7 @@ beforeEach(() => {
     log: silentLog,
     onActive: () => {},
   });
-});
+}
 
 const run = <T>(work: Promise<T>): Promise<T> =>
   clock.settle(work, { deadlineMs: clock.now + 60_000 });
@@ -207,7 +217,7 @@ describe("join", () => {
   /** What a member would tell of itself. */
   const sourceOf = async (voter: string | undefined) => {
     await run(at(voter).replica.versions(SLICE, ""));
-    return at(voter).standings.source(SLICE, change)!;
+    return at(voter).standings.source(SLICE, change, D!)!;
   };
 
   test("asks nobody when an active member told what it holds", async () => {
@@ -244,6 +254,52 @@ describe("join", () => {
     for (const source of sources) joiner.hear(SLICE, change, source);
     await run(joined);
     expect(clock.now - begunMs).toBeLessThan(sealHedgeMs);
+    expect(await held()).toEqual(valuesOf([register(1, 1)]));
+  });
+
+  test.each([0, 1])(
+    "a member that tells %i ms after others are asked counts once: when one of them refuses the next is asked",
+    async (ms) => {
+      await hold([A, B, C], [register(1, 1)]);
+      await run(at(A).standings.seal(SLICE, change));
+      const source = await sourceOf(A);
+      before = async (call) => {
+        if (call === "seal 1") await pause(clock, 10_000);
+        if (call !== "seal 3") return;
+        if (ms > 0) await pause(clock, ms);
+        joiner.hear(SLICE, change, source);
+        throw new TransportError("timeout", "No answer");
+      };
+      const begunMs = clock.now;
+      await join();
+      expect(clock.now - begunMs).toBeLessThan(sealHedgeMs);
+      expect(sealsAsked()).toContain("seal 2");
+    },
+  );
+
+  test("who votes before and after is of its own majority: what it holds is not written over", async () => {
+    await hold([A, B, C], [register(1, 1)]);
+    await hold([C], [register(1, 9), register(2, 9)]);
+    for (const voter of [A, B]) await run(at(voter).standings.seal(SLICE, change));
+    joiner = joinerOf(C!);
+    for (const voter of [A, B]) joiner.hear(SLICE, change, await sourceOf(voter));
+    await run(at(C).standings.install(SLICE, change));
+    await run(joiner.join(SLICE));
+    expect(at(C).replica.votesIn(SLICE)).toBe(true);
+    expect(at(C).replica.read(SLICE, key(1), "value").value).toBe("1 in version 9");
+    expect(at(C).replica.read(SLICE, key(2), "value").value).toBe("2 in version 9");
+  });
+
+  test("a page that waited for its turn is not taken for what the source holds", async () => {
+    const empty = { member: A!, epoch: 1, page: { rows: [], more: false } };
+    before = () => pause(clock, 100);
+    const others = Array.from({ length: precopiesMax }, (_, i) =>
+      joiner.precopy((SLICE + 1 + i) as Slice, { member: A!, epoch: 1 }),
+    );
+    const copied = joiner.precopy(SLICE, empty);
+    await hold([A], [register(1, 1)]);
+    await run(Promise.all(others));
+    expect(await run(copied)).toBe(true);
     expect(await held()).toEqual(valuesOf([register(1, 1)]));
   });
 
