@@ -172,7 +172,6 @@ export const gatherPauseMs = 10; // between two tries to gather a view, doubling
 export const gatherPauseMaxMs = 2_000;
 export const installTimeoutMs = 1_000; // a member answers at half of it, active or not
 export const toldRowsMax = 256; // (key, version) that a message tells of a slice unasked
-export const toldRowsKeptMax = 10_000; // of those that a node keeps until it joins
 export const sealHedgeMs = 50; // before not only those are asked to seal who are needed
 export const installHedgeMs = 50; // before not only those are told to join whom a view needs to begin
 export const settlePauseMs = 100; // between two rounds that tell the members of a new view, doubling

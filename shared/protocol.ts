@@ -12,7 +12,7 @@ import { routeCalls } from "./protocol/route.ts";
  * 2: links, pulls and drafts of blocks.
  * 3: changes of views; short member news, tables compared by one hash; repair of blocks.
  * 4: members of a new view tell its first one what they promised.
- * 5: who tells of a change of a view tells what it holds itself.
+ * 5: who orders a bulk copy tells what there is to copy.
  */
 export const PROTOCOL_VERSION = 5;
 

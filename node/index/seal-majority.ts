@@ -4,18 +4,16 @@ import { callTimeoutMs, sealHedgeMs } from "../../shared/limits.ts";
 import { type VersionPage } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Peers } from "../peers.ts";
-import { type Clock, type Peer } from "../ports.ts";
+import { type Clock, type Peer, type Timer } from "../ports.ts";
 import { type Route, isLive } from "../route/types.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type SealReply } from "./replica-replies.ts";
-import { type ToldSources } from "./told-sources.ts";
 import { type ViewDirectory } from "./view-directory.ts";
 import { type ViewReplica } from "./view-replica.ts";
 import { type ViewChange, majorityOf } from "./views.ts";
 
 export interface SealOptions {
-  readonly standings: Pick<ViewReplica, "seal" | "source">;
-  readonly told: Pick<ToldSources, "listen">;
+  readonly standings: Pick<ViewReplica, "seal">;
   readonly directory: Pick<ViewDirectory, "learn">;
   readonly peers: Peers;
   readonly route: Pick<Route, "find" | "voter">;
@@ -35,135 +33,70 @@ export interface Source {
 /**
  * Seals a majority of the previous view, this folder included if it is of it: as many as are needed, and all others when
  * one of those refuses or takes long. Undefined when too few answer. One member that was active in the new view already
- * had all of that, and took part in all that came later or missed it. Members that told what they hold are not asked,
- * and those that are asked are told what this folder holds.
+ * had all of that, and took part in all that came later or missed it.
  */
 export function sealMajority(
   options: SealOptions,
   slice: Slice,
   change: ViewChange,
 ): Promise<Source[] | undefined> {
-  return new Sealing(options, slice, change).run();
-}
+  const { directory, clock, faults } = options;
+  const { view, previous } = change;
+  const waiting = inOrder(change, options.route);
+  const needed = faults?.singleSnapshot === true ? 1 : majorityOf(previous.members.length);
+  const sealed: Source[] = [];
+  const { promise, resolve } = Promise.withResolvers<Source[] | undefined>();
+  const end = (sources?: Source[]): void => {
+    isEnough = true;
+    hedge?.cancel();
+    resolve(sources);
+  };
+  let empty = 0;
+  let asked = 0;
+  let isEnough = false;
+  let hedge: Timer | undefined;
 
-class Sealing {
-  readonly #options: SealOptions;
-  readonly #slice: Slice;
-  readonly #change: ViewChange;
-  readonly #needed: number;
-  /** Who was neither asked nor told of itself, the likeliest first. */
-  readonly #waiting: Set<VoterId>;
-  /** Whose answers are awaited. */
-  readonly #asked = new Set<VoterId>();
-  readonly #sealed = new Map<VoterId, Source>();
-  readonly #empty = new Set<VoterId>();
-  /** This folder is of the majority, unless it takes long or refuses: what it holds is not written over unseen. */
-  #isOwnDue: boolean;
-  #isOver = false;
-  readonly #ended = Promise.withResolvers<Source[] | undefined>();
-
-  constructor(options: SealOptions, slice: Slice, change: ViewChange) {
-    this.#options = options;
-    this.#slice = slice;
-    this.#change = change;
-    const { members } = change.previous;
-    this.#needed = options.faults?.singleSnapshot === true ? 1 : majorityOf(members.length);
-    this.#waiting = new Set(inOrder(change, options.route));
-    this.#isOwnDue = members.includes(options.route.voter);
-  }
-
-  async run(): Promise<Source[] | undefined> {
-    const { clock, told } = this.#options;
-    const hedge = clock.after(sealHedgeMs, () => this.#hurry());
-    const { epoch } = this.#change.view;
-    const stopListening = told.listen(this.#slice, epoch, (source) => this.#count(source));
-    void this.#begin();
-    const sources = await this.#ended.promise;
-    hedge.cancel();
-    stopListening();
-    return sources;
-  }
-
-  async #begin(): Promise<void> {
-    // First this folder, so that it can tell the others what it holds.
-    if (this.#isOwnDue && !this.#isOver) await this.#ask(this.#options.route.voter);
-    this.#isOwnDue = false;
-    this.#check();
-    this.#askNext(Math.max(1, this.#needed - this.#sealed.size - this.#empty.size));
-  }
-
-  #hurry(): void {
-    this.#isOwnDue = false;
-    this.#askNext(this.#waiting.size);
-    this.#check();
-  }
-
-  #askNext(most: number): void {
-    if (this.#isOver) return;
-    for (const member of [...this.#waiting].slice(0, most)) {
-      if (!this.#waiting.has(member)) continue; // it told of itself just now
-      void this.#ask(member).then(() => {
-        if (!this.#maySuffice()) this.#askNext(this.#waiting.size);
-        this.#check();
-      });
+  const take = (member: VoterId, reply: SealReply): void => {
+    if (!reply.ok) {
+      directory.learn(slice, reply.view);
+      return;
     }
-  }
-
-  async #ask(member: VoterId): Promise<void> {
-    this.#waiting.delete(member);
-    this.#asked.add(member);
+    const { state, page } = reply;
+    if (state === "joined") end([{ member, epoch: view.epoch, page }]);
+    else if (state === "sealed") sealed.push({ member, epoch: previous.epoch, page });
+    else empty++;
+    if (sealed.length > 0 && sealed.length + empty >= needed) end([...sealed]);
+  };
+  const ask = async (member: VoterId): Promise<void> => {
     try {
-      this.#take(member, await this.#seal(member));
+      take(member, await seal(options, slice, change, member));
     } catch {
       // No answer is one source less.
     }
-    this.#asked.delete(member);
-  }
+    asked--;
+    const maySuffice = sealed.length > 0 && sealed.length + empty + asked >= needed;
+    if (!isEnough && !maySuffice) askNext(waiting.length);
+    if (asked === 0) end();
+  };
+  const askNext = (count: number): void => {
+    const next = waiting.splice(0, count);
+    asked += next.length;
+    for (const member of next) void ask(member);
+  };
 
-  async #seal(member: VoterId): Promise<SealReply> {
-    const { standings, peers, route, call } = this.#options;
-    const [slice, change] = [this.#slice, this.#change];
-    if (member === route.voter) return standings.seal(slice, change);
-    const source = standings.source(slice, change, member);
-    const request = { slice, change, ...(source && { source }) };
-    return call(member, (peer) => peers.call(peer, "index.seal", request, callTimeoutMs));
-  }
+  askNext(needed);
+  hedge = clock.after(sealHedgeMs, () => askNext(waiting.length));
+  return promise;
+}
 
-  #take(member: VoterId, reply: SealReply): void {
-    const { view, previous } = this.#change;
-    if (!reply.ok) this.#options.directory.learn(this.#slice, reply.view);
-    else if (reply.state === "empty") this.#empty.add(member);
-    else {
-      const { epoch } = reply.state === "joined" ? view : previous;
-      this.#count({ member, epoch, page: reply.page });
-    }
-  }
-
-  #count(source: Source): void {
-    this.#waiting.delete(source.member);
-    this.#asked.delete(source.member);
-    if (source.epoch === this.#change.view.epoch) this.#end([source]);
-    else this.#sealed.set(source.member, source);
-    this.#check();
-  }
-
-  /** Whether those that have answered, and those that still may, are enough. */
-  #maySuffice(): boolean {
-    const { size } = this.#sealed;
-    return size > 0 && size + this.#empty.size + this.#asked.size >= this.#needed;
-  }
-
-  #check(): void {
-    if (this.#isOwnDue) return;
-    const { size } = this.#sealed;
-    if (size > 0 && size + this.#empty.size >= this.#needed) this.#end([...this.#sealed.values()]);
-    else if (this.#asked.size === 0 && this.#waiting.size === 0) this.#end(undefined);
-  }
-
-  #end(sources: Source[] | undefined): void {
-    this.#isOver = true;
-    this.#ended.resolve(sources);
-  }
+async function seal(
+  { standings, peers, route, call }: SealOptions,
+  slice: Slice,
+  change: ViewChange,
+  member: VoterId,
+): Promise<SealReply> {
+  if (member === route.voter) return standings.seal(slice, change);
+  return call(member, (peer) => peers.call(peer, "index.seal", { slice, change }, callTimeoutMs));
 }
 
 /** Members of both views, the likeliest to answer soon with what is needed first: this folder, then who stays. */

@@ -215,19 +215,15 @@ export class ViewChanges {
 
   #answer(peers: Peers): void {
     const standings = this.#standings;
-    peers.onCall("index.install", ({ slice, change, settled, source }) => {
+    peers.onCall("index.install", ({ slice, change, settled }) => {
       this.#pauses.began(slice, change.view.epoch);
-      if (source) this.#joiner.hear(slice, change, source);
       return this.#settler.install(slice, change, settled);
     });
     peers.onCall(
       "index.promised",
       async (promise) => (await this.#firstLead?.hear(promise)) ?? { leads: false },
     );
-    peers.onCall("index.seal", ({ slice, change, source }) => {
-      if (source) this.#joiner.hear(slice, change, source);
-      return standings.seal(slice, change);
-    });
+    peers.onCall("index.seal", ({ slice, change }) => standings.seal(slice, change));
     peers.onCall("index.snapshot", ({ slice, epoch, after }) =>
       standings.snapshot(slice, epoch, after),
     );

@@ -14,11 +14,7 @@ import {
   prepareTimeoutMs,
   queueMax,
 } from "../../shared/limits.ts";
-import {
-  type StoredRegister,
-  type ToldSource,
-  type VersionPage,
-} from "../../shared/protocol/index-calls.ts";
+import { type StoredRegister, type VersionPage } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { NO_VERSION, type Version } from "../../shared/versions.ts";
 import { type Peers } from "../peers.ts";
@@ -29,7 +25,6 @@ import { type IndexFaults } from "./faults.ts";
 import { type Replica } from "./replica.ts";
 import { type Source, sealMajority } from "./seal-majority.ts";
 import { Slots } from "./slots.ts";
-import { ToldSources } from "./told-sources.ts";
 import { Turns } from "./turns.ts";
 import { kindOf, type RegisterKey } from "./types.ts";
 import { type ViewDirectory } from "./view-directory.ts";
@@ -73,7 +68,6 @@ export class ViewJoiner {
   readonly #options: ViewJoinerOptions;
   readonly #precopies = new Map<Slice, Precopy>();
   readonly #slots = new Slots(precopiesMax);
-  readonly #told = new ToldSources();
   readonly #joins = new Map<Slice, { readonly epoch: number; readonly ended: Promise<void> }>();
   /** One writer of a slice's rows at a time. */
   readonly #turns = new Turns<Slice>(queueMax);
@@ -150,14 +144,6 @@ export class ViewJoiner {
       this.#options.log.warn("Cannot delete a slice", { slice, error: String(error) });
       return false;
     }
-  }
-
-  /** A member told of a change, and what it holds itself. */
-  hear(slice: Slice, change: ViewChange, source: ToldSource): void {
-    const { standings, route } = this.#options;
-    const isToJoin = change.view.members.includes(route.voter);
-    if (isToJoin && standings.standing(slice).view.epoch < change.view.epoch)
-      this.#told.hear(slice, change, source);
   }
 
   /** Joins the view that the replica has noted; resolves when it is active, or another view took its place. */
@@ -247,7 +233,7 @@ export class ViewJoiner {
   async #gather(slice: Slice, change: ViewChange): Promise<boolean> {
     const { standings, onActive, directory } = this.#options;
     const sources = await sealMajority(
-      { ...this.#options, told: this.#told, call: (member, call) => this.#call(member, call) },
+      { ...this.#options, call: (member, call) => this.#call(member, call) },
       slice,
       change,
     );
@@ -264,7 +250,6 @@ export class ViewJoiner {
     const gone = await this.#takeOver(slice, held);
     if (await standings.activate(slice, change, gone)) {
       this.#precopies.delete(slice);
-      this.#told.forget(slice);
       onActive(slice, change);
     }
     return true;

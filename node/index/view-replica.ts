@@ -2,18 +2,16 @@
 // Invariants: a sealed member never votes in that view again, and what it holds stays; a member becomes active durably
 // before it votes; a copy that others may need is not deleted.
 import { RingstowError } from "../../shared/errors.ts";
-import { type VoterId } from "../../shared/ids.ts";
-import { toldRowsMax } from "../../shared/limits.ts";
-import { type StoredRegister, type ToldSource } from "../../shared/protocol/index-calls.ts";
+import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { makeBallot } from "../../shared/versions.ts";
 import { type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type SealReply, type SnapshotReply } from "./replica-replies.ts";
 import { bodyRow, encodeRow, REGISTER_ROWS_END, registerRow, sliceOfRow } from "./rows.ts";
-import { type SliceMode, type SliceState, newestView, refuse, stateWrite } from "./slice-state.ts";
+import { type SliceState, newestView, refuse, stateWrite } from "./slice-state.ts";
 import { type SliceStates } from "./slice-states.ts";
-import { type KnownView, type View, type ViewChange } from "./views.ts";
+import { type KnownView, type ViewChange } from "./views.ts";
 
 export interface ViewReplicaOptions {
   readonly states: SliceStates;
@@ -76,23 +74,6 @@ export class ViewReplica {
     }
     await this.#states.assure(slice, state);
     return { ok: true, state: "empty" };
-  }
-
-  /**
-   * What this folder would answer to SEAL as a source, for a member that is to join: when it is durable, at hand, and
-   * little.
-   */
-  source(slice: Slice, { view, previous }: ViewChange, member: VoterId): ToldSource | undefined {
-    if (!view.members.includes(member)) return undefined;
-    const state = this.#states.of(slice);
-    const { epoch } = state.view;
-    const is = (mode: SliceMode, than: View): boolean =>
-      state.mode === mode && epoch === than.epoch;
-    const isDurable = state.writing === 0 && !state.promiseLost;
-    if (!isDurable || !(is("sealed", previous) || is("active", view))) return undefined;
-    const page = this.#states.knownVersions(slice);
-    if (!page || page.rows.length > toldRowsMax) return undefined;
-    return { member: this.#states.voter, epoch, page };
   }
 
   /** A member of the new view, with the first page of what it holds there. */

@@ -267,7 +267,7 @@ export class ViewSettler {
     member: VoterId,
     settled = false,
   ): Promise<{ epoch: number; active: boolean } | undefined> {
-    const { route, peers, log, standings } = this.#options;
+    const { route, peers, log } = this.#options;
     if (member === route.voter) {
       return this.install(slice, change, settled).catch((error: unknown) => {
         log.warn("Cannot take part in a change of view", { slice, error: String(error) });
@@ -277,10 +277,8 @@ export class ViewSettler {
     const node = nodeOfVoter(member);
     const peer = route.peer(node);
     if (!peer) return undefined;
-    const source = standings.source(slice, change, member);
-    const request = { slice, change, settled, ...(source && { source }) };
     try {
-      return await peers.call(peer, "index.install", request, installTimeoutMs);
+      return await peers.call(peer, "index.install", { slice, change, settled }, installTimeoutMs);
     } catch (error) {
       if (error instanceof TransportError) route.observed(node, false);
       else if (!(error instanceof RingstowError)) throw error;

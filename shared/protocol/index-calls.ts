@@ -59,13 +59,6 @@ const rangeRow = z.object({ key, version, value: z.optional(z.string()) });
 const versionPage = z.object({ rows: z.array(z.object({ key, version })), more: z.boolean() });
 export type VersionPage = z.infer<typeof versionPage>;
 
-/**
- * The first page of what a member holds that is sealed (`epoch` is that of the view which is over) or active in the new
- * view. Who tells of a change adds its own when it is at hand: whoever joins need not ask for it.
- */
-const source = z.object({ member: voter, epoch: count, page: versionPage });
-export type ToldSource = z.infer<typeof source>;
-
 /** `leader` is the node to ask instead, `view` the newest view, as far as the one that was asked knows. */
 const notLeader = z.object({
   type: z.literal("notLeader"),
@@ -198,12 +191,7 @@ export const indexCalls = {
   /** A view was decided: its members join it. Answered when the receiver is active in it, or after a while. */
   "index.install": {
     /** `settled`: all members of the view that live are active; for those who left. */
-    request: z.object({
-      slice,
-      change: viewChange,
-      settled: z.boolean(),
-      source: z.optional(source),
-    }),
+    request: z.object({ slice, change: viewChange, settled: z.boolean() }),
     /** `active`: the receiver is, or was, in the view of the change or a later one; `epoch`: the latest that it knows of. */
     reply: z.object({ epoch: count, active: z.boolean() }),
   },
@@ -218,7 +206,7 @@ export const indexCalls = {
   },
   /** SEAL: a member of the previous view gives up its vote for good, durably, before it answers. */
   "index.seal": {
-    request: z.object({ slice, change: viewChange, source: z.optional(source) }),
+    request: z.object({ slice, change: viewChange }),
     reply: z.union([
       /**
        * `sealed`: a source, with a majority of others. `empty`: never was active in that view and never will be, counts

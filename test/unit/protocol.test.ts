@@ -11,7 +11,7 @@ const HASHES: Record<number, string> = {
   2: "8b53299e3bece51034c95476993f11ffcea07a05a6e8ca7990750d1136994840",
   3: "3135e372bce5010c01d494e0b60bbde5c3afb23fbd4739151270c674c6aee801",
   4: "1edcbc350d4ac86d4024464f8d63bb437526553897ab397a9181e35cbdbe3293",
-  5: "6f38a3c64a674a34ec7bb4dc95f5045ad1c31fd25e2cc96bdc12baa30a6b1fdf",
+  5: "1c78b836a7f7af54989ea6ac0dad004c563230203fc4df7d3dfdaedc7cc4a873",
 };
 
 test("the schemas of the calls are those of PROTOCOL_VERSION", () => {

@@ -214,82 +214,6 @@ describe("join", () => {
     expect(await held()).toEqual(valuesOf([register(1, 1)]));
   });
 
-  /** What a member would tell of itself. */
-  const sourceOf = async (voter: string | undefined) => {
-    await run(at(voter).replica.versions(SLICE, ""));
-    return at(voter).standings.source(SLICE, change, D!)!;
-  };
-
-  test("asks nobody when an active member told what it holds", async () => {
-    await hold([A, B, C], [register(1, 1)]);
-    await run(at(E).standings.install(SLICE, change));
-    await run(at(E).standings.put(SLICE, [register(1, 1)]));
-    await run(at(E).standings.activate(SLICE, at(E).standings.standing(SLICE).joining!));
-    joiner.hear(SLICE, change, await sourceOf(E));
-    await join();
-    expect(calls).toEqual(["fetch 5"]);
-    expect(await held()).toEqual(valuesOf([register(1, 1)]));
-  });
-
-  test("a sealed member that told what it holds is one of the majority, and not asked", async () => {
-    await hold([A, B, C], [register(1, 1)]);
-    await hold([C], [register(2, 2)]);
-    await run(at(C).standings.seal(SLICE, change));
-    joiner.hear(SLICE, change, await sourceOf(C));
-    await join();
-    expect(sealsAsked()).toEqual(["seal 1"]);
-    expect(await held()).toEqual(valuesOf([register(1, 1), register(2, 2)]));
-  });
-
-  test("what is told meanwhile spares waiting for who was asked", async () => {
-    await hold([A, B, C], [register(1, 1)]);
-    await run(at(A).standings.seal(SLICE, change));
-    await run(at(C).standings.seal(SLICE, change));
-    const sources = [await sourceOf(A), await sourceOf(C)];
-    before = (call) => (call.startsWith("seal") ? pause(clock, 10_000) : undefined);
-    await run(at(D).standings.install(SLICE, change));
-    const joined = joiner.join(SLICE);
-    await clock.runFor(1);
-    const begunMs = clock.now;
-    for (const source of sources) joiner.hear(SLICE, change, source);
-    await run(joined);
-    expect(clock.now - begunMs).toBeLessThan(sealHedgeMs);
-    expect(await held()).toEqual(valuesOf([register(1, 1)]));
-  });
-
-  test.each([0, 1])(
-    "a member that tells %i ms after others are asked counts once: when one of them refuses the next is asked",
-    async (ms) => {
-      await hold([A, B, C], [register(1, 1)]);
-      await run(at(A).standings.seal(SLICE, change));
-      const source = await sourceOf(A);
-      before = async (call) => {
-        if (call === "seal 1") await pause(clock, 10_000);
-        if (call !== "seal 3") return;
-        if (ms > 0) await pause(clock, ms);
-        joiner.hear(SLICE, change, source);
-        throw new TransportError("timeout", "No answer");
-      };
-      const begunMs = clock.now;
-      await join();
-      expect(clock.now - begunMs).toBeLessThan(sealHedgeMs);
-      expect(sealsAsked()).toContain("seal 2");
-    },
-  );
-
-  test("who votes before and after is of its own majority: what it holds is not written over", async () => {
-    await hold([A, B, C], [register(1, 1)]);
-    await hold([C], [register(1, 9), register(2, 9)]);
-    for (const voter of [A, B]) await run(at(voter).standings.seal(SLICE, change));
-    joiner = joinerOf(C!);
-    for (const voter of [A, B]) joiner.hear(SLICE, change, await sourceOf(voter));
-    await run(at(C).standings.install(SLICE, change));
-    await run(joiner.join(SLICE));
-    expect(at(C).replica.votesIn(SLICE)).toBe(true);
-    expect(at(C).replica.read(SLICE, key(1), "value").value).toBe("1 in version 9");
-    expect(at(C).replica.read(SLICE, key(2), "value").value).toBe("2 in version 9");
-  });
-
   test("a page that waited for its turn is not taken for what the source holds", async () => {
     const empty = { member: A!, epoch: 1, page: { rows: [], more: false } };
     before = () => pause(clock, 100);
@@ -301,19 +225,6 @@ describe("join", () => {
     await run(Promise.all(others));
     expect(await run(copied)).toBe(true);
     expect(await held()).toEqual(valuesOf([register(1, 1)]));
-  });
-
-  test("what was told and is gone by now is asked for", async () => {
-    await hold([A, B, C], [register(1, 1)]);
-    await hold([A], [register(2, 2)]);
-    await run(at(A).standings.seal(SLICE, change));
-    joiner.hear(SLICE, change, await sourceOf(A));
-    await run(at(A).standings.retire(SLICE));
-    await run(at(B).standings.seal(SLICE, change));
-    await run(at(B).standings.put(SLICE, [register(2, 2)]));
-    await join();
-    expect(at(D).replica.votesIn(SLICE)).toBe(true);
-    expect(await held()).toEqual(valuesOf([register(1, 1), register(2, 2)]));
   });
 
   // A and B said what they hold, then A gives its copy up. D begins again with those that are left.

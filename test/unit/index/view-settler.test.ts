@@ -21,7 +21,6 @@ import {
   voterIdOf,
 } from "../../../shared/ids.ts";
 import { installHedgeMs, settleBackupMs } from "../../../shared/limits.ts";
-import { type ToldSource } from "../../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 
@@ -34,13 +33,10 @@ const first = { epoch: 1, members: [A!, B!, C!] };
 const change: ViewChange = { view: { epoch: 2, members: [A!, B!, D!] }, previous: first };
 
 let clock: VirtualClock;
-let replica: Replica;
 let standings: ViewReplica;
 let settler: ViewSettler;
 /** INSTALLs as "4", and "3 settled". */
 let told: string[];
-/** What A told of itself, by the digit of who was told. */
-let sources: Map<string, ToldSource | undefined>;
 let silent: Set<string>;
 let inactive: Set<string>;
 let states: Map<NodeId, MemberState>;
@@ -54,7 +50,6 @@ let refusesInstall: boolean;
 beforeEach(() => {
   clock = new VirtualClock();
   told = [];
-  sources = new Map();
   silent = new Set();
   inactive = new Set();
   states = new Map();
@@ -65,7 +60,7 @@ beforeEach(() => {
 
 function open(voter: VoterId): void {
   const store = openMemoryStore(new MemoryDisk(), clock, { syncMs: 0 });
-  replica = new Replica({ store, voter, viewOf: () => first });
+  const replica = new Replica({ store, voter, viewOf: () => first });
   standings = new ViewReplica({ states: replica.states, onSealed: () => {} });
   let known: KnownView = first;
   const directory = {
@@ -97,12 +92,7 @@ function open(voter: VoterId): void {
     request: unknown,
   ): Promise<unknown> => {
     const digit = peer.address[0]!;
-    const {
-      settled,
-      change: asked,
-      source,
-    } = request as { settled: boolean; change: ViewChange; source?: ToldSource };
-    sources.set(digit, source);
+    const { settled, change: asked } = request as { settled: boolean; change: ViewChange };
     told.push(settled ? `${digit} settled` : digit);
     if (silent.has(digit)) throw new TransportError("timeout", "No answer");
     return { epoch: asked.view.epoch, active: !inactive.has(digit) };
@@ -133,19 +123,6 @@ const nodeC = nodeOfVoter(C!);
 const countOf = (what: string): number => told.filter((one) => one === what).length;
 
 describe("settle", () => {
-  test("who is told once a majority is active hears what this folder holds; not before, and nobody who left", async () => {
-    await replica.versions(SLICE, "");
-    await clock.settle(settler.settle(SLICE, change), { deadlineMs: clock.now + 1_000 });
-    await clock.runFor(60_000);
-    expect(sources).toEqual(
-      new Map([
-        ["2", undefined],
-        ["3", undefined],
-        ["4", { member: A, epoch: 2, page: { rows: [], more: false } }],
-      ]),
-    );
-  });
-
   test("tells each member once, and who left once that it is settled", async () => {
     await clock.settle(settler.settle(SLICE, change), { deadlineMs: clock.now + 1_000 });
     await clock.runFor(60_000);
