@@ -88,6 +88,19 @@ async function readAll(): Promise<void> {
   }
 }
 
+/** Resolves with what `ringstow copies` says when nothing is left to do. */
+async function nothingLeft(): Promise<string> {
+  let text = "";
+  return until(
+    () => `nothing to be left to do; at last: ${text}`,
+    async () => {
+      text = await copies();
+      return text.includes("Nothing is left to do") ? text : undefined;
+    },
+    60_000,
+  );
+}
+
 /** Asks for so many copies, and waits until all of it is done. Gives how long views and blocks took, in ms. */
 async function changeTo(count: 3 | 5): Promise<{ viewsMs: number; blocksMs: number }> {
   const startedMs = performance.now();
@@ -119,11 +132,7 @@ test("three copies become five under load, and two nodes may die then", async ()
   console.log(`copies: 3 to 5 ${JSON.stringify(took)}; load ${JSON.stringify(load.report())}`);
   await load.quiet();
   expect(load.failures).toEqual([]);
-  const told = await until("nothing to be left to do", async () => {
-    const text = await copies();
-    return text.includes("Nothing is left to do") ? text : undefined;
-  });
-  expect(told).toContain("5 copies of everything are wanted; 5 of 5 nodes");
+  expect(await nothingLeft()).toContain("5 copies of everything are wanted; 5 of 5 nodes");
   const { differing, slices } = await differingSlices(cluster, 5);
   expect([slices, differing]).toEqual([SLICES, []]);
   await cluster.kill(1);
@@ -146,11 +155,7 @@ test("five become three again, and no copy too many stays on any disk", async ()
   const status = ringstow(["status", "--data", cluster.folder]);
   expect(await status.exited).toBe(0);
   expect(status.output()).toMatch(/^cluster [0-9a-f]{32}, 3 copies of everything\n/u);
-  await until(
-    "nothing to be left to do",
-    async () => ((await copies()).includes("Nothing is left to do") ? true : undefined),
-    60_000,
-  );
+  await nothingLeft();
   const blocks = await blockIds();
   await until("the files of dropped copies to be deleted", () =>
     blocks.every((id) => holders(id).length === 3) ? true : undefined,

@@ -27,9 +27,13 @@ export interface DevFile {
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const ringstowMain = join(root, "node/cli/main.ts");
 
-/** Polls until `check` gives something; the only way to wait in end-to-end tests. What costs the cluster much is asked seldom. */
+/**
+ * Polls until `check` gives something; the only way to wait in end-to-end tests. What costs the cluster much is asked
+ * seldom.
+ * @param what is awaited, for the error; a function tells what was seen last as well
+ */
 export async function until<T>(
-  what: string,
+  what: string | (() => string),
   check: () => Promise<T | undefined> | T | undefined,
   timeoutMs = 30_000,
   everyMs = 50,
@@ -38,7 +42,10 @@ export async function until<T>(
   for (;;) {
     const found = await check();
     if (found !== undefined && found !== false) return found;
-    if (Date.now() > deadline) throw new Error(`Waited ${timeoutMs} ms in vain for: ${what}`);
+    if (Date.now() > deadline) {
+      const told = typeof what === "string" ? what : what();
+      throw new Error(`Waited ${timeoutMs} ms in vain for: ${told}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
