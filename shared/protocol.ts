@@ -13,8 +13,9 @@ import { routeCalls } from "./protocol/route.ts";
  * 3: changes of views; short member news, tables compared by one hash; repair of blocks.
  * 4: members of a new view tell its first one what they promised.
  * 5: who orders a bulk copy tells what there is to copy.
+ * 6: a leader hands over to the next view while it serves.
  */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 export interface CallSchema {
   readonly request: z.ZodMiniType;

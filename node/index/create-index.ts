@@ -133,7 +133,7 @@ class IndexModule implements Index {
     this.#elections = this.#newElections(link);
     this.#lead = new OwnLead({
       ...{ self: route.self.id, replica: this.#replica },
-      ...{ elections: this.#elections, views: directory },
+      ...{ elections: this.#elections, views: directory, handovers: this.#views.handovers },
     });
     this.#checker = new ChainChecker({
       census: this.#census,
@@ -171,6 +171,9 @@ class IndexModule implements Index {
       newRequestId: () => this.#newRequestId(),
       onMissed: (slice, member) => this.#synchroniser.tellBehind(slice, member),
       onElected: (leader, election) => {
+        // What was decided while members joined a view may have passed some of them by, and nobody else would find that.
+        if (election.first && leader.view.epoch > 1)
+          this.#synchroniser.compareWithOthers(leader.slice);
         this.#views.elected(leader, election);
         this.#copies.elected(leader, election.names);
       },

@@ -131,8 +131,9 @@ export class Elections {
    */
   believedLeader(slice: Slice): NodeId | undefined {
     const { replica } = this.#options;
-    const voter = voterOf(replica.promised(slice));
-    if (voter === undefined || replica.inherits(slice)) return undefined;
+    const serving = replica.serving(slice);
+    const voter = voterOf(serving ?? replica.promised(slice));
+    if (voter === undefined || (serving === undefined && replica.inherits(slice))) return undefined;
     const node = nodeOfVoter(voter);
     return this.#isLive(node) ? node : undefined;
   }
@@ -176,6 +177,7 @@ export class Elections {
     const view = this.#options.replica.viewOf(slice);
     const given = view.members.filter((member) => promises.has(member));
     if (voterOf(ballot) !== this.#self || !given.includes(this.#self)) return false;
+    if (epochOf(ballot) !== view.epoch) return false;
     if (given.length < this.#quorum(view)) return false;
     if (!this.#mayBeElected({ slice, ballot, inherited: true })) return false;
     const named = new Map(given.map((member) => [member, promises.get(member)]));
@@ -282,7 +284,9 @@ export class Elections {
   /** A ballot serves for one election; its promises may have come in two ways. */
   #mayBeElected({ slice, ballot, inherited }: Pick<Candidacy, "slice" | "ballot" | "inherited">) {
     const { replica } = this.#options;
-    return replica.mayLead(slice, ballot) && (!inherited || replica.inherits(slice));
+    // A leader that hands over may go on, but not be elected again.
+    if (!replica.votesIn(slice) || replica.promised(slice) !== ballot) return false;
+    return !inherited || replica.inherits(slice);
   }
 
   /** Who began a change may be gone, and a slice without writes hears of such a member at its elections alone. */

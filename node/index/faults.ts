@@ -29,6 +29,14 @@ export interface IndexFaults {
   readonly undecidedView?: boolean;
   /** The promise that came with a view serves for every election of its first member, in later processes too. */
   readonly inheritedForEver?: boolean;
+  /** Not a broken rule: no leader hands over, slices stand still while their views change. */
+  readonly noHandover?: boolean;
+  /** A leader that hands over decides without the members of the next view. */
+  readonly noWidening?: boolean;
+  /** Who serves a leader that hands over goes on to when the next view's leader has asked it. */
+  readonly servesOn?: boolean;
+  /** What was taken from a leader that hands over is given up for what others hold. */
+  readonly sparesNothing?: boolean;
   /** A majority that agrees on a version of an older epoch answers a read. */
   readonly crossEpochFastRead?: boolean;
 }

@@ -17,6 +17,11 @@ export class LeaderNames {
     this.#most = most;
   }
 
+  /** All names; undefined when they are not known. */
+  get all(): ReadonlySet<string> | undefined {
+    return this.#names;
+  }
+
   /** Whether a majority promised without the key, and it was not written since. */
   lack(key: string): boolean {
     return this.#names !== undefined && !this.#names.has(key);

@@ -16,9 +16,15 @@ export class NotLeader extends Error {
   }
 }
 
-export interface Question<T> {
+/** Voters of whom so many decide. */
+export interface Quorum {
   readonly members: readonly VoterId[];
-  readonly quorum: number;
+  readonly needed: number;
+}
+
+export interface Question<T> {
+  /** Each must agree. The first is that of the ballot's view; another one is that of the view to which it hands over. */
+  readonly quorums: readonly Quorum[];
   readonly ballot: Ballot;
   readonly clock: Clock;
   ask(member: VoterId): Promise<T | Refusal>;
@@ -35,16 +41,24 @@ export interface Question<T> {
 }
 
 /**
- * Asks all members; resolves with the first `quorum` answers.
+ * Asks all members; resolves with the first answers that each quorum agrees with.
  * Rejects with NotLeader when a higher ballot shows up or the quorum does not come in `quorumTimeoutMs`.
  */
 export function askQuorum<T extends { ok: true }>(question: Question<T>): Promise<Map<VoterId, T>> {
-  const { members, quorum, ballot, clock } = question;
+  const { quorums, ballot, clock } = question;
+  const own = quorums[0]!.members;
+  const members = quorums.length === 1 ? own : new Set(quorums.flatMap((one) => one.members));
   return new Promise((resolve, reject) => {
     const answers = new Map<VoterId, T>();
     let ended = false;
+    const isEnough = (): boolean =>
+      quorums.every(
+        (one) => one.members.filter((member) => answers.has(member)).length >= one.needed,
+      );
     const timer: Timer = clock.after(quorumTimeoutMs, () => {
-      end(() => reject(new NotLeader(`Only ${answers.size} of ${members.length} members answer`)));
+      end(() =>
+        reject(new NotLeader(`Only ${answers.size} of ${[...members].length} members answer`)),
+      );
     });
     const end = (settle: () => void): void => {
       if (ended) return;
@@ -60,7 +74,7 @@ export function askQuorum<T extends { ok: true }>(question: Question<T>): Promis
           const answer = await question.ask(member);
           if (answer.ok) {
             answers.set(member, answer);
-            if (answers.size >= quorum) end(() => resolve(new Map(answers)));
+            if (isEnough()) end(() => resolve(new Map(answers)));
             return;
           }
           const epoch = epochOf(ballot);
@@ -71,8 +85,11 @@ export function askQuorum<T extends { ok: true }>(question: Question<T>): Promis
             end(() => reject(new NotLeader("A higher ballot was promised")));
             break;
           }
-          if (answer.epoch < epoch) question.behind?.(member);
-          await question.prepare(member);
+          // One that is only of the next view has never promised this ballot.
+          if (own.includes(member)) {
+            if (answer.epoch < epoch) question.behind?.(member);
+            await question.prepare(member);
+          }
         } catch {
           // No answer, or a replica whose disk refuses: ask again below.
         }

@@ -35,6 +35,7 @@ import {
 } from "./replica-replies.ts";
 import { type SliceState, refuse, stateWrite } from "./slice-state.ts";
 import { SliceStates, type SliceStatesOptions } from "./slice-states.ts";
+import { type RegisterKey, kindOf } from "./types.ts";
 import { type View } from "./views.ts";
 
 export interface ReplicaOptions extends SliceStatesOptions {
@@ -46,8 +47,6 @@ export class Replica {
   readonly states: SliceStates;
   readonly #store: Store;
   readonly #faults: IndexFaults;
-  /** Versions accepted and not yet durable, by register row. */
-  readonly #pending = new Map<string, Version>();
 
   constructor(options: ReplicaOptions) {
     this.states = new SliceStates(options);
@@ -65,10 +64,15 @@ export class Replica {
     return this.#state(slice).view;
   }
 
-  /** Whether this node may lead under a ballot: it votes, and promised nothing higher. */
+  /** Whether this node may lead under a ballot: it votes, and promised nothing higher; or it hands over. */
   mayLead(slice: Slice, ballot: Ballot): boolean {
-    const { votes, promised } = this.#state(slice);
-    return votes && promised === ballot;
+    const { votes, promised, serving } = this.#state(slice);
+    return serving === ballot || (votes && promised === ballot);
+  }
+
+  /** The ballot of the leader who hands over to this folder's next view, as long as it is served. */
+  serving(slice: Slice): Ballot | undefined {
+    return this.#state(slice).serving;
   }
 
   /** Highest ballot promised, durable or about to be. */
@@ -85,7 +89,9 @@ export class Replica {
 
   /** Somebody was elected under the promise that came with the view: it serves for no other election. */
   spendInherited(slice: Slice): void {
-    this.#state(slice).inherited = false;
+    const state = this.#state(slice);
+    state.inherited = false;
+    this.#endServing(state);
   }
 
   /**
@@ -96,8 +102,11 @@ export class Replica {
     slice: Slice,
     ballot: Ballot,
   ): Promise<{ keys: string[] | undefined } | undefined> {
-    const { votes, promised, promiseLost } = this.#state(slice);
+    const state = this.#state(slice);
+    const { votes, promised, promiseLost } = state;
     if (!votes || promised !== ballot || promiseLost || !this.inherits(slice)) return undefined;
+    this.#endServing(state);
+    await state.written;
     return { keys: await this.#names(slice) };
   }
 
@@ -119,22 +128,28 @@ export class Replica {
   async prepare(claims: readonly { slice: Slice; ballot: Ballot }[]): Promise<PrepareReply[]> {
     const writes: StoreWrite[] = [];
     const taken: SliceState[] = [];
+    const ended: Promise<void>[] = [];
     const replies: (Refusal | undefined)[] = claims.map(({ slice, ballot }) => {
       const state = this.#state(slice);
       if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
       const isInherited = this.inherits(slice) && ballot === state.promised;
       const again = ballot === state.promised && state.promiseLost;
       if (ballot <= state.promised && !again && !isInherited) return refuse(state, "promised");
+      this.#endServing(state);
       // Who was told so knows: a later process of the same voter must make a new claim. Our own may be made again.
       if (voterOf(ballot) !== this.states.voter) state.inherited = false;
-      if (isInherited && !state.promiseLost) return undefined; // durable since the view began
+      if (isInherited && !state.promiseLost) {
+        // Durable since the view began; what the leader who handed over had accepted here may not be.
+        ended.push(state.written);
+        return undefined;
+      }
       state.promised = ballot;
       state.inherited &&= isInherited;
       writes.push(stateWrite(slice, state));
       taken.push(state);
       return undefined;
     });
-    await this.states.writePromises(writes, taken);
+    await Promise.all([this.states.writePromises(writes, taken), ...ended]);
     let budget = promiseNamesBytesMax;
     const answers: PrepareReply[] = [];
     for (const [i, { slice }] of claims.entries()) {
@@ -152,17 +167,26 @@ export class Replica {
     registers: readonly StoredRegister[],
   ): Promise<AcceptReply> {
     const state = this.#state(slice);
-    if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
-    if (ballot < state.promised) return refuse(state, "promised");
+    const isServed = state.serving === ballot;
     const writes: StoreWrite[] = [];
-    state.inherited = false;
-    if (ballot > state.promised || state.promiseLost) {
-      state.promised = ballot;
-      writes.push(stateWrite(slice, state));
+    if (!isServed) {
+      if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
+      if (ballot < state.promised) return refuse(state, "promised");
+      state.inherited = false;
+      this.#endServing(state);
+      if (ballot > state.promised || state.promiseLost) {
+        state.promised = ballot;
+        writes.push(stateWrite(slice, state));
+      }
     }
-    const skipped = await this.#keep(slice, state, registers, writes);
+    // Who hands over has decided on the next view, and this folder knows: that decision comes late, and is of no use.
+    const wanted = isServed
+      ? registers.filter((one) => kindOf(one.key as RegisterKey) !== "view")
+      : registers;
+    const skipped = await this.#keep(slice, state, wanted, writes);
     // What was skipped waited for another message's write, which may have failed, as may an earlier promise.
-    if (state.promiseLost || skipped.some((one) => one.version > this.#versionOf(slice, one.key))) {
+    const isLost = state.promiseLost && !isServed;
+    if (isLost || skipped.some((one) => one.version > this.#versionOf(slice, one.key))) {
       throw new RingstowError("Unavailable", "Cannot accept a write: the disk refused it");
     }
     return { ok: true };
@@ -170,23 +194,24 @@ export class Replica {
 
   async readReg(slice: Slice, ballot: Ballot, keys: readonly string[]): Promise<ReadRegReply> {
     const state = this.#state(slice);
-    if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
+    if (!this.#mayAsk(state, ballot)) return refuse(state, this.#reason(state, ballot));
     await state.written;
-    if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
+    if (!this.#mayAsk(state, ballot)) return refuse(state, this.#reason(state, ballot));
     return { ok: true, registers: keys.map((key) => this.#read(slice, key, "body")) };
   }
 
   async names(slice: Slice, ballot: Ballot, after: string): Promise<NamesReply> {
     const state = this.#state(slice);
-    if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
+    if (!this.#mayAsk(state, ballot)) return refuse(state, this.#reason(state, ballot));
     await state.written;
     const { rows, more } = await rowsAfter(this.#store, slice, after);
-    if (!this.#mayRead(state, ballot)) return refuse(state, this.#reason(state, ballot));
+    if (!this.#mayAsk(state, ballot)) return refuse(state, this.#reason(state, ballot));
     return { ok: true, keys: rows.map((row) => keyOfRow(row.key)), more };
   }
 
   confirm(slice: Slice, ballot: Ballot): AcceptReply {
     const state = this.#state(slice);
+    if (state.serving === ballot) return { ok: true };
     if (!state.votes || state.promised !== ballot || state.promiseLost) {
       return refuse(state, this.#reason(state, ballot));
     }
@@ -196,7 +221,8 @@ export class Replica {
 
   readFast(slice: Slice, key: string, want: Want): ReadFastReply {
     const state = this.#state(slice);
-    if (!state.votes) return refuse(state, "epoch");
+    // While the lead is handed over, only the leader's word counts.
+    if (!state.votes || state.serving !== undefined) return refuse(state, "epoch");
     return {
       ok: true,
       epoch: state.view.epoch,
@@ -208,7 +234,7 @@ export class Replica {
   /** A page of a range; `more` when it ends before the range does, for its rows or its bytes. */
   async scan(range: ScanRange, bytesMax = scanBytesMax): Promise<ScanReply> {
     const state = this.#state(range.slice);
-    if (!state.votes) return refuse(state, "epoch");
+    if (!state.votes || state.serving !== undefined) return refuse(state, "epoch");
     const { rows, more } = await scanRows(this.#store, range, bytesMax);
     return { ok: true, epoch: state.view.epoch, members: [...state.view.members], rows, more };
   }
@@ -281,9 +307,21 @@ export class Replica {
     return more ? allNames(this.#store, slice) : rows.map(({ key }) => key);
   }
 
-  #mayRead(state: SliceState, ballot: Ballot): boolean {
-    if (this.#faults.noPromiseEquality === true) return state.votes;
-    return state.votes && state.promised === ballot && !state.promiseLost;
+  /** Whether a leader may read under a ballot here. Who reads under that of a new view ends the handing over to it. */
+  #mayAsk(state: SliceState, ballot: Ballot): boolean {
+    if (state.serving === ballot) return true;
+    const isPromised = state.promised === ballot && !state.promiseLost;
+    if (!state.votes || (!isPromised && this.#faults.noPromiseEquality !== true)) return false;
+    this.#endServing(state);
+    return true;
+  }
+
+  /**
+   * The next view is led: the leader who handed over to it is not served any more. Who tells what is held here waits for
+   * what that one had accepted to be durable.
+   */
+  #endServing(state: SliceState): void {
+    if (this.#faults.servesOn !== true) state.serving = undefined;
   }
 
   #reason(state: SliceState, ballot: Ballot): "promised" | "epoch" {
@@ -306,7 +344,7 @@ export class Replica {
     const added: [string, Version][] = [];
     for (const register of registers) {
       const row = registerRow(slice, register.key);
-      const present = this.#pending.get(row) ?? versionOfRow(this.#store.get(row));
+      const present = this.states.latest(slice, register.key);
       if (register.version <= present) {
         skipped.push(register);
         continue;
@@ -316,21 +354,15 @@ export class Replica {
       if (register.body || present !== NO_VERSION) {
         writes.push({ key: bodyRow(slice, register.key), value: register.body });
       }
-      this.#pending.set(row, register.version);
       added.push([row, register.version]);
     }
     if (writes.length === 0) {
       await before;
       return skipped;
     }
-    try {
-      await this.states.writePromises(writes, promises, [state]);
-      return skipped;
-    } finally {
-      for (const [row, version] of added) {
-        if (this.#pending.get(row) === version) this.#pending.delete(row);
-      }
-    }
+    const { states } = this;
+    await states.writeVersions(added, () => states.writePromises(writes, promises, [state]));
+    return skipped;
   }
 
   #read(slice: Slice, key: string, want: Want): StoredRegister {

@@ -13,7 +13,7 @@ import { type ViewReplica } from "./view-replica.ts";
 import { type ViewChange, majorityOf } from "./views.ts";
 
 export interface SealOptions {
-  readonly standings: Pick<ViewReplica, "seal">;
+  readonly standings: Pick<ViewReplica, "seal" | "serving">;
   readonly directory: Pick<ViewDirectory, "learn">;
   readonly peers: Peers;
   readonly route: Pick<Route, "find" | "voter">;
@@ -34,11 +34,13 @@ export interface Source {
  * Seals a majority of the previous view, this folder included if it is of it: as many as are needed, and all others when
  * one of those refuses or takes long. Undefined when too few answer. One member that was active in the new view already
  * had all of that, and took part in all that came later or missed it.
+ * @param outlived told of a member that is active in a later view
  */
 export function sealMajority(
   options: SealOptions,
   slice: Slice,
   change: ViewChange,
+  outlived?: () => void,
 ): Promise<Source[] | undefined> {
   const { directory, clock, faults } = options;
   const { view, previous } = change;
@@ -59,6 +61,7 @@ export function sealMajority(
   const take = (member: VoterId, reply: SealReply): void => {
     if (!reply.ok) {
       directory.learn(slice, reply.view);
+      if (reply.epoch > view.epoch) outlived?.();
       return;
     }
     const { state, page } = reply;
@@ -95,8 +98,10 @@ async function seal(
   change: ViewChange,
   member: VoterId,
 ): Promise<SealReply> {
-  if (member === route.voter) return standings.seal(slice, change);
-  return call(member, (peer) => peers.call(peer, "index.seal", { slice, change }, callTimeoutMs));
+  const leader = standings.serving(slice);
+  if (member === route.voter) return standings.seal(slice, change, leader);
+  const request = { slice, change, ...(leader !== undefined && { leader }) };
+  return call(member, (peer) => peers.call(peer, "index.seal", request, callTimeoutMs));
 }
 
 /** Members of both views, the likeliest to answer soon with what is needed first: this folder, then who stays. */

@@ -10,19 +10,18 @@ import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Ballot, NO_VERSION, epochOf, makeVersion } from "../../shared/versions.ts";
 import { type Clock, type Log } from "../ports.ts";
+import { Electorate } from "./electorate.ts";
 import { Gates } from "./gates.ts";
 import { LeaderNames } from "./leader-names.ts";
 import { Leases } from "./leases.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type MemberLink } from "./member-link.ts";
+import { hasRegister, newestOf, readRegAt } from "./newest-register.ts";
 import { type NoEffects } from "./no-effects.ts";
-import { NotLeader, type Question, askQuorum } from "./quorum.ts";
+import { NotLeader, type Question } from "./quorum.ts";
 import {
-  type Answered,
   NO_STATE,
-  type Outcome,
   type RegisterState,
-  answersOf,
   decodeState,
   digestOf,
   encodeState,
@@ -30,7 +29,6 @@ import {
   isOpen,
   needsOpenGate,
   resultOf,
-  withAnswers,
 } from "./register-state.ts";
 import {
   type RegisterKey,
@@ -41,10 +39,10 @@ import {
 } from "./types.ts";
 import { SettledCache, type SettledPart } from "./settled-cache.ts";
 import { SharedRound } from "./shared-round.ts";
-import { type Touched, keptAnswers } from "./touched.ts";
+import { type Touched, answersAfter } from "./touched.ts";
 import { Turns } from "./turns.ts";
 import { type LeaderRequest, type Verdict, judge } from "./verdict.ts";
-import { type KnownView, type View, majorityOf } from "./views.ts";
+import { type KnownView, type View } from "./views.ts";
 
 export interface SliceLeaderOptions {
   readonly slice: Slice;
@@ -77,7 +75,7 @@ export class SliceLeader {
   readonly ballot: Ballot;
   readonly members: readonly VoterId[];
   readonly #options: SliceLeaderOptions;
-  readonly #quorum: number;
+  readonly #electorate: Electorate;
   readonly #settled: SettledPart;
   readonly #turns = new Turns<string>(queueMax);
   readonly #gates = new Gates();
@@ -85,6 +83,9 @@ export class SliceLeader {
   readonly #names: LeaderNames;
   #sequence = 0;
   #deposed = false;
+  /** Operations that have begun and not ended, and what is to be done when there are none. */
+  #running = 0;
+  #idle: (() => void) | undefined;
   readonly #askConfirm = (member: VoterId): ReturnType<MemberLink["confirm"]> =>
     this.#options.link.confirm(member, this);
   readonly #confirms = new SharedRound(async () => {
@@ -96,7 +97,16 @@ export class SliceLeader {
     this.slice = options.slice;
     this.ballot = options.ballot;
     this.members = options.members;
-    this.#quorum = options.faults?.smallQuorum === true ? 1 : majorityOf(options.members.length);
+    const { link, members, ballot, clock, faults, onBehind, onPassed } = options;
+    this.#electorate = new Electorate({
+      ...{ members, ballot, clock, faults },
+      prepare: (member) => link.prepare(member, [{ slice: this.slice, ballot }]),
+      // Else a member whose campaign failed would stay out for good: it refuses all that this leader writes. The
+      // next election is won above its promise.
+      overtaken: () => this.depose(),
+      behind: (member) => onBehind?.(this.slice, this.view, member),
+      passed: (view) => onPassed?.(this.slice, view),
+    });
     this.#settled = (options.settled ?? new SettledCache()).part();
     this.#names = new LeaderNames(options.names);
     this.#leases = new Leases(options.clock, (key, fence) => this.#expire(key, fence));
@@ -157,10 +167,40 @@ export class SliceLeader {
   loadNames(): Promise<void> {
     return this.#names.load(
       this.members,
-      this.#quorum,
+      this.#electorate.needed,
       (member, after) => this.#options.link.names(member, this, after),
       () => this.#deposed,
     );
+  }
+
+  // ------------------------------------------------------------------ handing over
+
+  /**
+   * From now on a majority of these members has to agree as well, who are to vote next. Resolves when all that was asked
+   * before is decided.
+   */
+  widen(members: readonly VoterId[]): Promise<void> {
+    return this.#electorate.widen(members);
+  }
+
+  /** Resolves when a majority, of each view, has promised nobody else until now. */
+  confirm(): Promise<void> {
+    return this.#confirms.join();
+  }
+
+  /**
+   * Ends the leader when no operation is under way any more; whoever calls begins no other. Gives the names of all
+   * registers, as far as they are known; undefined when it was over before.
+   */
+  finish(): Promise<{ names: ReadonlySet<string> | undefined } | undefined> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        resolve(this.#deposed ? undefined : { names: this.#names.all });
+        this.depose();
+      };
+      if (this.#running === 0) end();
+      else this.#idle = end;
+    });
   }
 
   // ------------------------------------------------------------------ one operation
@@ -173,7 +213,7 @@ export class SliceLeader {
     const verdict = judge(key, touched.state, request, remembered, gateOpen, context);
     if (verdict.type !== "change") return this.#answer(key, touched, request, verdict);
     const { value, result, replacesBody } = verdict.step;
-    const { answered, at } = this.#answersWith(touched, request, result);
+    const { answered, at } = answersAfter(touched, request, result, clock.monotonicMs());
     let nextBody: Uint8Array | undefined;
     if (hasInlineBody(value)) {
       nextBody = replacesBody ? request.body : await this.#bodyOf(key, touched);
@@ -195,7 +235,8 @@ export class SliceLeader {
     const final = verdict.type === "noEffect" && verdict.final;
     if (final && request.again) {
       const { value } = touched.state;
-      const { answered, at } = this.#answersWith(touched, request, outcome);
+      const nowMs = this.#options.clock.monotonicMs();
+      const { answered, at } = answersAfter(touched, request, outcome, nowMs);
       const body = hasInlineBody(value) ? await this.#bodyOf(key, touched) : undefined;
       await this.#write(key, { value, answered }, body, at);
     } else {
@@ -207,19 +248,6 @@ export class SliceLeader {
       this.#leases.renew(key, outcome.fence, outcome.leaseMs);
     }
     return resultOf(outcome);
-  }
-
-  /** The answers that a register remembers once this one is given. */
-  #answersWith(
-    touched: Touched,
-    { requestId, operation }: LeaderRequest,
-    outcome: Outcome,
-  ): { answered: readonly Answered[]; at: readonly number[] } {
-    const nowMs = this.#options.clock.monotonicMs();
-    const kept = keptAnswers(touched, nowMs);
-    const atOf = new Map(kept.answers.map((answer, i) => [answer, kept.at[i]!]));
-    const answered = withAnswers(kept.answers, answersOf(operation, requestId, outcome));
-    return { answered, at: answered.map((answer) => atOf.get(answer) ?? nowMs) };
   }
 
   /** The newest value of a register; not settled when it comes from an older ballot. */
@@ -305,17 +333,12 @@ export class SliceLeader {
   async #readNewest(key: string, onFound?: () => void): Promise<StoredRegister> {
     const answers = await this.#ask({
       ask: async (member) => {
-        const reply = await this.#options.link.readReg(member, this, [key]);
-        if (reply.ok && reply.registers[0]?.version !== NO_VERSION) onFound?.();
+        const reply = await readRegAt(this.#options.link, this, member, key);
+        if (hasRegister(reply)) onFound?.();
         return reply;
       },
     });
-    let newest: StoredRegister = { key, version: NO_VERSION };
-    for (const { registers } of answers.values()) {
-      const register = registers[0];
-      if (register && register.version > newest.version) newest = register;
-    }
-    return newest;
+    return newestOf(key, answers);
   }
 
   /** The inline body that belongs to a value. */
@@ -336,22 +359,8 @@ export class SliceLeader {
     question: Pick<Question<T>, "ask" | "missed">,
   ): Promise<Map<VoterId, T>> {
     this.#requireLead();
-    const { link, clock } = this.#options;
     try {
-      const answers = await askQuorum<T>({
-        members: this.members,
-        quorum: this.#quorum,
-        ballot: this.ballot,
-        clock,
-        ask: question.ask,
-        prepare: (member) => link.prepare(member, [{ slice: this.slice, ballot: this.ballot }]),
-        missed: question.missed,
-        // Else a member whose campaign failed would stay out for good: it refuses all that this leader writes. The
-        // next election is won above its promise.
-        overtaken: () => this.depose(),
-        behind: (member) => this.#options.onBehind?.(this.slice, this.view, member),
-        passed: (view) => this.#options.onPassed?.(this.slice, view),
-      });
+      const answers = await this.#electorate.ask<T>(question);
       this.#requireLead();
       return answers;
     } catch (error) {
@@ -387,7 +396,12 @@ export class SliceLeader {
   /** One operation at a time on a register, in the order of arrival. */
   async #inLine<T>(key: string, work: () => Promise<T>): Promise<T> {
     this.#requireLead();
-    return this.#turns.take(key, work);
+    this.#running++;
+    try {
+      return await this.#turns.take(key, work);
+    } finally {
+      if (--this.#running === 0) this.#idle?.();
+    }
   }
 
   /** Passes the bucket's gate when it is settled open; a closed one is for `work` to answer, outside of the gate. */

@@ -32,6 +32,21 @@ export interface SliceState {
    * election, as long as this process lives.
    */
   inherited: boolean;
+  /**
+   * The ballot of the previous view whose leader this folder serves still, although it has given up its vote there: the
+   * lead is handed over. Ends with the first that anybody asks under a ballot of the new view; never survives the process.
+   */
+  serving: Ballot | undefined;
+  /**
+   * The same ballot as it is on disk beside `joining`: what this folder took under it counts as decided by the view that
+   * it joins, and is never replaced by what others hold.
+   */
+  spared: Ballot | undefined;
+  /**
+   * The epoch for which this folder took registers so, until it is active there or later: it is not one that took part in
+   * no decision of it.
+   */
+  owed: number | undefined;
   /** The disk refused the row: what it says in memory would not survive a crash. */
   promiseLost: boolean;
   /** Ends when all writes accepted so far are durable (or have failed). */
@@ -55,6 +70,8 @@ export interface MetaRow {
   readonly mode?: SliceMode;
   readonly forward?: ViewChange;
   readonly joining?: ViewChange;
+  readonly spared?: Ballot;
+  readonly owed?: number;
 }
 
 /** @param genesis the slice's view of epoch 1 */
@@ -73,6 +90,9 @@ export function loadState(store: Store, slice: Slice, voter: VoterId, genesis: V
     votes: mode === "active",
     promised: meta?.promised ?? NO_BALLOT,
     inherited: false,
+    serving: undefined,
+    spared: meta?.spared,
+    owed: meta?.owed,
     promiseLost: false,
     written: Promise.resolve(),
     writing: 0,
@@ -82,7 +102,7 @@ export function loadState(store: Store, slice: Slice, voter: VoterId, genesis: V
 }
 
 export function stateWrite(slice: Slice, state: SliceState): StoreWrite {
-  const { view, previous, mode, forward, joining, promised } = state;
+  const { view, previous, mode, forward, joining, spared, owed, promised } = state;
   const meta: MetaRow = {
     epoch: view.epoch,
     promised,
@@ -90,6 +110,8 @@ export function stateWrite(slice: Slice, state: SliceState): StoreWrite {
     ...(mode !== "active" && { mode }),
     ...(forward && { forward }),
     ...(joining && { joining }),
+    ...(joining && spared && { spared }),
+    ...(owed !== undefined && { owed }),
   };
   return { key: metaRow(slice), value: encodeJson(meta) };
 }

@@ -3,8 +3,9 @@
 import { type VoterId } from "../../shared/ids.ts";
 import { type VersionPage } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
+import { type Version } from "../../shared/versions.ts";
 import { type Store, type StoreWrite } from "../ports.ts";
-import { isChainRow, isMetaRow } from "./rows.ts";
+import { isChainRow, isMetaRow, registerRow, versionOfRow } from "./rows.ts";
 import { type SliceState, loadState, stateWrite } from "./slice-state.ts";
 import { listVersions } from "./stored-registers.ts";
 import { VersionPages } from "./version-pages.ts";
@@ -20,6 +21,8 @@ export interface SliceStatesOptions {
 export class SliceStates {
   readonly store: Store;
   readonly voter: VoterId;
+  /** Versions accepted and not yet durable, by register row. */
+  readonly #pending = new Map<string, Version>();
   readonly #viewOf: (slice: Slice) => View;
   readonly #slices = new Map<Slice, SliceState>();
   readonly #pages: VersionPages;
@@ -44,6 +47,31 @@ export class SliceStates {
   versions(slice: Slice, after: string): Promise<VersionPage> {
     if (after !== "") return listVersions(this.store, slice, after);
     return this.#pages.first(slice, this.of(slice));
+  }
+
+  /** The slices that were asked for since the start. */
+  known(): Iterable<[Slice, SliceState]> {
+    return this.#slices;
+  }
+
+  /** Runs a write that gives register rows these versions, and has `latest` tell them from now on. */
+  async writeVersions<T>(
+    versions: readonly (readonly [string, Version])[],
+    write: () => Promise<T>,
+  ): Promise<T> {
+    for (const [row, version] of versions) this.#pending.set(row, version);
+    try {
+      return await write();
+    } finally {
+      for (const [row, version] of versions)
+        if (this.#pending.get(row) === version) this.#pending.delete(row);
+    }
+  }
+
+  /** The version of a register, durable or about to be. */
+  latest(slice: Slice, key: string): Version {
+    const row = registerRow(slice, key);
+    return this.#pending.get(row) ?? versionOfRow(this.store.get(row));
   }
 
   /** The first page of them, if it is in memory. */

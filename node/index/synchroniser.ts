@@ -176,8 +176,9 @@ export class Synchroniser {
    */
   tellBehind(slice: Slice, member: VoterId): void {
     const node = nodeOfVoter(member);
+    // This node's own disk refused what the others hold.
     if (node === this.#options.route.self.id) {
-      this.#pullFromOthers(slice, member);
+      this.compareWithOthers(slice);
       return;
     }
     const missed = this.#missed.get(node);
@@ -189,10 +190,11 @@ export class Synchroniser {
     this.#tellLater(node);
   }
 
-  /** This node's own disk refused what the others hold. */
-  #pullFromOthers(slice: Slice, self: VoterId): void {
-    for (const other of this.#options.replica.viewOf(slice).members)
-      if (other !== self) this.syncWith(nodeOfVoter(other), [slice]);
+  /** Compares what this node holds of a slice with the other members of its view, until all hold the same. */
+  compareWithOthers(slice: Slice): void {
+    const { replica, route } = this.#options;
+    for (const node of replica.viewOf(slice).members.map(nodeOfVoter))
+      if (node !== route.self.id) this.syncWith(node, [slice]);
   }
 
   #tellLater(node: NodeId): void {

@@ -1,7 +1,14 @@
 // A register as its slice's leader knows it.
 import { dedupMax, dedupMs, operationDeadlineMs } from "../../shared/limits.ts";
 import { type Version } from "../../shared/versions.ts";
-import { type Answered, type RegisterState } from "./register-state.ts";
+import {
+  type Answered,
+  type Outcome,
+  type RegisterState,
+  answersOf,
+  withAnswers,
+} from "./register-state.ts";
+import { type LeaderRequest } from "./verdict.ts";
 
 /** A register's value as this leader knows it. */
 export interface Touched {
@@ -25,4 +32,17 @@ export function keptAnswers(
   const ageMs = answered.length >= dedupMax ? operationDeadlineMs + 1_000 : dedupMs;
   const young = (_: unknown, i: number): boolean => nowMs - answeredAt[i]! <= ageMs;
   return { answers: answered.filter(young), at: answeredAt.filter(young) };
+}
+
+/** The answers that a register remembers once one more is given, and when each was first seen. */
+export function answersAfter(
+  touched: Touched,
+  { requestId, operation }: Pick<LeaderRequest, "requestId" | "operation">,
+  outcome: Outcome,
+  nowMs: number,
+): { answered: readonly Answered[]; at: readonly number[] } {
+  const kept = keptAnswers(touched, nowMs);
+  const atOf = new Map(kept.answers.map((answer, i) => [answer, kept.at[i]!]));
+  const answered = withAnswers(kept.answers, answersOf(operation, requestId, outcome));
+  return { answered, at: answered.map((answer) => atOf.get(answer) ?? nowMs) };
 }

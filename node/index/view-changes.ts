@@ -1,20 +1,23 @@
 // All that lets the views of slices change, put together: what this folder is in each (view-replica), what the node
-// knows of views (view-directory), how it gets into one (view-joiner), how a change is brought to an end
-// (view-settler), who leads it first (first-lead), which changes its leaders want (view-keeper), and what follows one
+// knows of views (view-directory), how it gets into one (view-joiner), how a leader hands over to the next one while it
+// serves (handovers), how a change is brought to an end (view-settler), who leads it first (first-lead), which changes its leaders want (view-keeper), and what follows one
 // (register-renewal).
 import { type NodeId } from "../../shared/ids.ts";
 import {
+  servingMs,
   settleBackupMs,
   viewLearnMs,
   viewLearnTriesMax,
   viewTellersMax,
 } from "../../shared/limits.ts";
 import { type Slice } from "../../shared/slices.ts";
+import { type Ballot } from "../../shared/versions.ts";
 import { type Peers } from "../peers.ts";
 import { type Route, isLive } from "../route/types.ts";
 import { pause } from "../waiting.ts";
 import { type Election, type Elections } from "./elections.ts";
 import { FirstLead } from "./first-lead.ts";
+import { Handovers } from "./handovers.ts";
 import { RegisterRenewal } from "./register-renewal.ts";
 import { type SliceLeader } from "./slice-leader.ts";
 import { viewKey } from "./types.ts";
@@ -29,13 +32,14 @@ import { type View, type ViewChange } from "./views.ts";
 
 export interface ViewChangesOptions extends Omit<
   ViewKeeperOptions,
-  "elections" | "settler" | "joiner" | "route"
+  "elections" | "settler" | "joiner" | "handovers" | "route"
 > {
   readonly route: Route;
 }
 
 export class ViewChanges {
   readonly directory: ViewDirectory;
+  readonly handovers: Handovers;
   readonly #options: ViewChangesOptions;
   readonly #standings: ViewReplica;
   readonly #joiner: ViewJoiner;
@@ -53,7 +57,8 @@ export class ViewChanges {
     const { replica, faults, peers } = options;
     const standings = new ViewReplica({
       states: replica.states,
-      onSealed: (slice, change) => this.#sealed(slice, change),
+      onSealed: (slice, change, serving) => this.#sealed(slice, change, serving),
+      onServed: (slice, told) => this.#served(slice, told),
       faults,
     });
     this.#standings = standings;
@@ -69,17 +74,20 @@ export class ViewChanges {
       onActive: (slice, change) => this.#active(slice, change),
     });
     this.#settler = new ViewSettler({ ...shared, joiner: this.#joiner });
+    this.handovers = new Handovers({ ...shared, joiner: this.#joiner, pauses: this.#pauses });
     this.#answer(peers);
   }
 
   start(elections: Elections): void {
     this.#elections = elections;
+    this.handovers.start(elections);
     this.#firstLead = new FirstLead({ ...this.#options, elections });
     this.#keeper = new ViewKeeper({
       ...this.#options,
       elections,
       settler: this.#settler,
       joiner: this.#joiner,
+      handovers: this.handovers,
     });
     this.#renewal = new RegisterRenewal({ ...this.#options, elections });
     this.#keeper.start();
@@ -91,6 +99,7 @@ export class ViewChanges {
       route.onRevived(() => this.#learn()),
       route.onChange((member, previous) => {
         if (isLive(member) && !isLive(previous)) this.#settler.returned(member.id);
+        if (!isLive(member) && isLive(previous)) this.#standings.endServingOf(member.id);
       }),
     );
   }
@@ -191,7 +200,8 @@ export class ViewChanges {
     const { previous, ...newest } = this.directory.viewOf(slice);
     if (this.#stopped || newest.epoch <= view.epoch) return;
     if (mode === "active") {
-      if (previous) void this.#settler.settle(slice, { view: newest, previous });
+      // Its leader may be about to hand over, and does the rest then.
+      if (previous) void this.#settler.settle(slice, { view: newest, previous }, settleBackupMs);
       else void this.directory.search(slice);
     } else if (previous && newest.members.includes(this.#options.route.voter)) {
       this.#settler.install(slice, { view: newest, previous }).catch((error: unknown) => {
@@ -200,17 +210,43 @@ export class ViewChanges {
     }
   }
 
-  #sealed(slice: Slice, change: ViewChange): void {
+  /** @param serving the ballot of the leader who hands over, and is served still */
+  #sealed(slice: Slice, change: ViewChange, serving: Ballot | undefined): void {
+    if (serving === undefined) {
+      // Whoever decided the change brings it to an end; when that one dies, this node does.
+      this.#standsStill(slice, change, settleBackupMs);
+      return;
+    }
+    // That leader sees to the rest, unless it dies.
+    this.#options.clock.after(servingMs, () => this.#standings.endServing(slice, serving));
+  }
+
+  /**
+   * A leader that handed over is not served any more, and the next view was not led.
+   * @param told somebody sees to the change already
+   */
+  #served(slice: Slice, told: boolean): void {
+    const { mode, view, previous, forward, joining } = this.#standings.standing(slice);
+    if (mode === "active" && previous) {
+      this.#pauses.began(slice, view.epoch);
+      this.#elections?.resign(slice);
+      if (!this.#stopped) this.#firstLead?.active(slice, view);
+      return;
+    }
+    const change = joining ?? forward;
+    if (change) this.#standsStill(slice, change, told ? settleBackupMs : 0);
+  }
+
+  #standsStill(slice: Slice, change: ViewChange, delayMs: number): void {
     this.#pauses.began(slice, change.view.epoch);
     this.#elections?.resign(slice);
-    // Whoever decided the change brings it to an end; when that one dies, this node does.
-    if (!this.#stopped) void this.#settler.settle(slice, change, settleBackupMs);
+    if (!this.#stopped) void this.#settler.settle(slice, change, delayMs);
   }
 
   #active(slice: Slice, { view }: ViewChange): void {
     // While it joined, the next view may have been decided: then this one is left at once.
     this.#newer(slice);
-    this.#firstLead?.active(slice, view);
+    if (this.#standings.serving(slice) === undefined) this.#firstLead?.active(slice, view);
   }
 
   #answer(peers: Peers): void {
@@ -223,7 +259,9 @@ export class ViewChanges {
       "index.promised",
       async (promise) => (await this.#firstLead?.hear(promise)) ?? { leads: false },
     );
-    peers.onCall("index.seal", ({ slice, change }) => standings.seal(slice, change));
+    peers.onCall("index.seal", ({ slice, change, leader }) =>
+      standings.seal(slice, change, leader),
+    );
     peers.onCall("index.snapshot", ({ slice, epoch, after }) =>
       standings.snapshot(slice, epoch, after),
     );

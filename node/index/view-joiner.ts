@@ -232,17 +232,20 @@ export class ViewJoiner {
   /** One try. True when this folder is active, or need not be any more. */
   async #gather(slice: Slice, change: ViewChange): Promise<boolean> {
     const { standings, onActive, directory } = this.#options;
+    let isOutlived = false;
     const sources = await sealMajority(
       { ...this.#options, call: (member, call) => this.#call(member, call) },
       slice,
       change,
+      () => void (isOutlived = true),
     );
     if (!sources) {
       const newest = directory.viewOf(slice);
       if (newest.epoch <= change.view.epoch) return false;
-      if (newest.members.includes(this.#options.route.voter)) return false; // its INSTALL will come
-      await standings.leaveJoin(slice, change);
-      await standings.retire(slice);
+      const isMember = newest.members.includes(this.#options.route.voter);
+      if (isMember && !isOutlived) return false; // its INSTALL will come
+      if (!(await standings.leaveJoin(slice, change, isOutlived))) return false;
+      if (!isMember) await standings.retire(slice);
       return true;
     }
     const held = new Map<string, Holding>();

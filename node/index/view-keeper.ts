@@ -24,6 +24,7 @@ import { ChangePace } from "./change-pace.ts";
 import { type Elections } from "./elections.ts";
 import { EligibleNodes } from "./eligible-nodes.ts";
 import { type IndexFaults } from "./faults.ts";
+import { type Handovers } from "./handovers.ts";
 import { NotLeader } from "./quorum.ts";
 import { nextMembers, nextSize } from "./next-view.ts";
 import { decodeState, valueOf } from "./register-state.ts";
@@ -32,13 +33,14 @@ import { type SliceLeader } from "./slice-leader.ts";
 import { viewKey } from "./types.ts";
 import { type ViewJoiner } from "./view-joiner.ts";
 import { type ViewSettler } from "./view-settler.ts";
-import { type View, sameMembers, viewSize } from "./views.ts";
+import { type ViewChange, sameMembers, viewSize } from "./views.ts";
 
 export interface ViewKeeperOptions {
   readonly replica: Replica;
   readonly elections: Elections;
   readonly settler: ViewSettler;
   readonly joiner: ViewJoiner;
+  readonly handovers: Pick<Handovers, "run">;
   readonly peers: Peers;
   readonly route: Pick<Route, "members" | "desired" | "find" | "peer" | "onChange" | "copies">;
   readonly clock: Clock;
@@ -276,9 +278,9 @@ export class ViewKeeper {
   }
 
   async #decide(leader: SliceLeader, proposed: readonly VoterId[]): Promise<void> {
-    const { newRequestId, faults } = this.#options;
+    const { newRequestId, handovers, faults } = this.#options;
     if (faults?.undecidedView === true) {
-      await this.#settle(leader, proposed);
+      await this.#settle(leader.slice, this.#changeTo(leader, proposed));
       return;
     }
     const decided = await leader.execute(
@@ -287,24 +289,31 @@ export class ViewKeeper {
       newRequestId(),
       undefined,
     );
-    if (decided.type === "view") await this.#settle(leader, decided.members);
+    if (decided.type !== "view") return;
+    const change = this.#changeTo(leader, decided.members);
+    const isLed = faults?.noHandover !== true && (await handovers.run(leader, change));
+    const settled = this.#settle(leader.slice, change);
+    // Where the next view is led, nobody waits for what is left to do.
+    if (!isLed) await settled;
   }
 
   async #finishDecided(leader: SliceLeader): Promise<void> {
     const { value } = await leader.read(viewKey(leader.view.epoch), false);
     const decided = valueOf(decodeState(value ?? ""));
-    if (decided?.kind === "view") await this.#settle(leader, decided.members);
+    if (decided?.kind !== "view") return;
+    await this.#settle(leader.slice, this.#changeTo(leader, decided.members));
+  }
+
+  #changeTo({ slice, view: previous }: SliceLeader, members: readonly VoterId[]): ViewChange {
+    const epoch = previous.epoch + 1;
+    this.#options.log.info("View changes", { slice, epoch, members });
+    return { view: { epoch, members }, previous };
   }
 
   /** Resolves when the new view can serve, or after a while. */
-  async #settle(
-    { slice, view: previous }: SliceLeader,
-    members: readonly VoterId[],
-  ): Promise<void> {
-    const { clock, settler, log } = this.#options;
-    const view: View = { epoch: previous.epoch + 1, members };
-    log.info("View changes", { slice, epoch: view.epoch, members });
-    await waitAtMost(clock, viewBegunMs, settler.settle(slice, { view, previous }));
+  async #settle(slice: Slice, change: ViewChange): Promise<void> {
+    const { clock, settler } = this.#options;
+    await waitAtMost(clock, viewBegunMs, settler.settle(slice, change));
   }
 
   #report(slice: Slice, error: unknown): void {

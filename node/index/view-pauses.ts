@@ -1,5 +1,6 @@
-// How long slices stood still at changes of views: from the moment in which this node gave up its vote, or heard that
-// others do, to its election in the next view.
+// How long slices stood still at changes of views: from the moment in which the leader that hands over stopped to the
+// answer of the one that leads after it. Where no leader hands over, from the moment in which this node gave up its vote,
+// or heard that others do, to its election in the next view.
 import { viewPausesMax } from "../../shared/limits.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Clock } from "../ports.ts";
@@ -23,14 +24,14 @@ export class ViewPauses {
     this.#clock = clock;
   }
 
-  /** This node has heard that the slice goes over to the view of this epoch. */
+  /** The slice goes over to the view of this epoch, and nobody leads it until then, as far as this node knows. */
   began(slice: Slice, epoch: number): void {
     const begun = this.#begun.get(slice);
     if (begun && begun.epoch >= epoch) return;
     this.#begun.set(slice, { epoch, atMs: this.#clock.monotonicMs() });
   }
 
-  /** This node was elected in a view. Only the first election there ends a pause. */
+  /** The view has a leader. Only the first one there ends a pause. */
   ended(slice: Slice, epoch: number): void {
     const begun = this.#begun.get(slice);
     if (begun?.epoch !== epoch || begun.atMs === undefined) return;

@@ -2,32 +2,44 @@
 // Invariants: a sealed member never votes in that view again, and what it holds stays; a member becomes active durably
 // before it votes; a copy that others may need is not deleted.
 import { RingstowError } from "../../shared/errors.ts";
+import { type NodeId, nodeOfVoter } from "../../shared/ids.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { makeBallot } from "../../shared/versions.ts";
+import { type Ballot, type Version, ballotOf, makeBallot, voterOf } from "../../shared/versions.ts";
 import { type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type SealReply, type SnapshotReply } from "./replica-replies.ts";
 import { bodyRow, encodeRow, REGISTER_ROWS_END, registerRow, sliceOfRow } from "./rows.ts";
 import { type SliceState, newestView, refuse, stateWrite } from "./slice-state.ts";
 import { type SliceStates } from "./slice-states.ts";
+import { type RegisterKey, kindOf } from "./types.ts";
 import { type KnownView, type ViewChange } from "./views.ts";
 
 export interface ViewReplicaOptions {
   readonly states: SliceStates;
-  /** This folder has given up its vote in a view: whoever leads here does so no longer. */
-  readonly onSealed: (slice: Slice, change: ViewChange) => void;
+  /**
+   * This folder has given up its vote in a view: whoever leads here does so no longer, unless it is the leader who is
+   * `serving` while it hands over.
+   */
+  readonly onSealed: (slice: Slice, change: ViewChange, serving?: Ballot) => void;
+  /**
+   * The leader who hands over is not served any more, before the new view was led.
+   * @param told somebody ends the change another way already
+   */
+  readonly onServed?: ((slice: Slice, told: boolean) => void) | undefined;
   readonly faults?: IndexFaults | undefined;
 }
 
 export class ViewReplica {
   readonly #states: SliceStates;
-  readonly #onSealed: (slice: Slice, change: ViewChange) => void;
+  readonly #onSealed: ViewReplicaOptions["onSealed"];
+  readonly #onServed: ViewReplicaOptions["onServed"];
   readonly #faults: IndexFaults;
 
-  constructor({ states, onSealed, faults }: ViewReplicaOptions) {
+  constructor({ states, onSealed, onServed, faults }: ViewReplicaOptions) {
     this.#states = states;
     this.#onSealed = onSealed;
+    this.#onServed = onServed;
     this.#faults = faults ?? {};
   }
 
@@ -45,15 +57,17 @@ export class ViewReplica {
    * SEAL: gives up this folder's vote in `change.previous`, durably, before it answers. From then on its registers stay
    * as they are, so that a majority of such members holds all that was decided in that view. One that never was active
    * in it has nothing, and says durably that it never will be: it took part in no decision, and may be counted too.
+   * @param leader the leader of `change.previous` who hands over: it is served still, by whoever has promised nobody else
    */
-  async seal(slice: Slice, change: ViewChange): Promise<SealReply> {
+  async seal(slice: Slice, change: ViewChange, leader?: Ballot): Promise<SealReply> {
     const state = this.#states.of(slice);
+    if (leader === undefined || state.serving !== leader) this.#endServing(slice, state, true);
     const { view, mode } = state;
     const holds = mode !== "none";
     if (holds && view.epoch === change.view.epoch) return this.#joined(slice, state);
     if (holds && view.epoch === change.previous.epoch) {
       if (mode === "active") {
-        this.#giveUp(slice, state, change, "sealed");
+        this.#giveUp(slice, state, change, "sealed", leader);
         // Ordered behind every write accepted before: when this is durable, they have ended.
         await this.#states.save(slice, state);
       }
@@ -65,6 +79,8 @@ export class ViewReplica {
     const isMember = change.previous.members.includes(this.#states.voter);
     if (!isMember || view.epoch >= change.previous.epoch) return refuse(state, "epoch");
     const { joining, forward } = state;
+    // What it took for that view while the lead was handed over counts there.
+    if (state.owed === change.previous.epoch) return refuse(state, "epoch");
     const isOvertaken = joining !== undefined && joining.view.epoch < change.view.epoch;
     if (isOvertaken) state.joining = undefined;
     // Not only what it joins may say so: it can still be told not to.
@@ -90,6 +106,71 @@ export class ViewReplica {
    * @param settled nobody needs what is here of an older view
    */
   async install(slice: Slice, change: ViewChange, settled = false): Promise<boolean> {
+    this.#endServing(slice, this.#states.of(slice), true);
+    return this.#install(slice, change, settled);
+  }
+
+  /**
+   * Like INSTALL, but this folder goes on to serve the leader of the previous view, who hands over; a newcomer begins to.
+   * False when it does not: then that leader cannot.
+   */
+  async enter(slice: Slice, change: ViewChange, leader: Ballot): Promise<boolean> {
+    const state = this.#states.of(slice);
+    const { view, mode, joining, promised } = state;
+    const isMember = change.view.members.includes(this.#states.voter);
+    if (!isMember || newestView(state).epoch > change.view.epoch) return false;
+    const isAgain = joining !== undefined && joining.view.epoch === change.view.epoch;
+    if (isAgain) {
+      await this.#states.assure(slice, state);
+      return state.serving === leader;
+    }
+    if (joining && state.spared !== undefined) return false;
+    const wasMember = change.previous.members.includes(this.#states.voter);
+    const votes = mode === "active" && view.epoch === change.previous.epoch;
+    if (wasMember && (!votes || promised !== leader)) return false;
+    if (!wasMember && mode !== "none" && view.epoch >= change.previous.epoch) return false;
+    state.spared = leader;
+    state.owed = change.view.epoch;
+    state.serving = leader;
+    try {
+      await this.#install(slice, change, false, leader);
+    } catch (error) {
+      this.endServing(slice, leader);
+      throw error;
+    }
+    return state.serving === leader && state.joining?.view.epoch === change.view.epoch;
+  }
+
+  /** The ballot of the leader who hands over, as long as it is served here. */
+  serving(slice: Slice): Ballot | undefined {
+    return this.#states.of(slice).serving;
+  }
+
+  /** @returns whether this folder is active in the view of a change */
+  isActive(slice: Slice, change: ViewChange): boolean {
+    const { view, mode } = this.#states.of(slice);
+    return mode === "active" && view.epoch === change.view.epoch;
+  }
+
+  /** The view of a change is led: the leader who handed over to it is over, and the promise that came with it is used. */
+  led(slice: Slice, change: ViewChange): void {
+    const state = this.#states.of(slice);
+    state.serving = undefined;
+    if (this.isActive(slice, change)) state.inherited = false;
+  }
+
+  /** From now on the leader who hands over, or that of `ballot` alone, is not served any more. */
+  endServing(slice: Slice, ballot?: Ballot): void {
+    const state = this.#states.of(slice);
+    if (ballot === undefined || state.serving === ballot) this.#endServing(slice, state, false);
+  }
+
+  async #install(
+    slice: Slice,
+    change: ViewChange,
+    settled: boolean,
+    leader?: Ballot,
+  ): Promise<boolean> {
     const state = this.#states.of(slice);
     const { view, joining, mode } = state;
     if (newestView(state).epoch > change.view.epoch || view.epoch === change.view.epoch) {
@@ -101,22 +182,32 @@ export class ViewReplica {
     const isStale = view.epoch < change.previous.epoch && mode !== "none";
     // An earlier view is not joined any more, whether this folder is of the later one or not.
     const isOvertaken = joining !== undefined && joining.view.epoch < change.view.epoch;
+    const isBound = state.spared !== undefined && joining?.view.epoch === change.previous.epoch;
+    // What it took for the view that it joins counts there: it joins that one first, while it can.
+    if (isBound && !settled) return true;
+    if ((isNew || isOvertaken) && leader === undefined) state.spared = undefined;
     if (isNew || isOvertaken) state.joining = isMember ? change : undefined;
     if (isOvertaken && !isMember) state.forward = change; // else it would forget that it knows of this view
-    if (isStale) this.#giveUp(slice, state, change, "none");
+    if (isStale) this.#giveUp(slice, state, change, "none", leader);
     const isSealed = view.epoch === change.previous.epoch && mode === "active";
-    if (isSealed) this.#giveUp(slice, state, change, settled && !isMember ? "none" : "sealed");
+    if (isSealed)
+      this.#giveUp(slice, state, change, settled && !isMember ? "none" : "sealed", leader);
     if (isNew || isOvertaken || isStale || isSealed) await this.#states.save(slice, state);
     await this.#states.assure(slice, state);
     return isMember && state.joining === (isNew ? change : joining);
   }
 
-  /** The folder is not to join any more: another view is there, without it. */
-  async leaveJoin(slice: Slice, change: ViewChange): Promise<void> {
+  /**
+   * The folder is not to join any more: another view is there. False when what it took for this one may still count.
+   * @param outlived somebody is active in a later view already, and holds all that counts
+   */
+  async leaveJoin(slice: Slice, change: ViewChange, outlived: boolean): Promise<boolean> {
     const state = this.#states.of(slice);
-    if (state.joining !== change) return;
+    if (state.joining !== change) return true;
+    if (state.spared !== undefined && !outlived) return false;
     state.joining = undefined;
     await this.#states.save(slice, state);
+    return true;
   }
 
   /**
@@ -138,12 +229,15 @@ export class ViewReplica {
       votes: true,
       promised: makeBallot(change.view.epoch, 1, change.view.members[0]!),
       inherited: true,
+      spared: undefined,
+      owed: undefined,
     };
-    await this.#states.write([...deletions(slice, gone), stateWrite(slice, active)], [state]);
+    const unspared = gone.filter((key) => !this.#isSpared(slice, key));
+    await this.#states.write([...deletions(slice, unspared), stateWrite(slice, active)], [state]);
     if (state.joining !== change) return false;
     const { view, previous, mode, forward, joining, votes, promised, inherited } = active;
     Object.assign(state, { view, previous, mode, forward, joining, votes, promised, inherited });
-    state.promiseLost = false;
+    Object.assign(state, { spared: undefined, owed: undefined, promiseLost: false });
     return true;
   }
 
@@ -181,16 +275,27 @@ export class ViewReplica {
     return this.#holds(state, epoch) ? { ok: true, ...page } : refuse(state, "epoch");
   }
 
-  /** Stores registers as they are given, whatever is there. Only while it does not vote. */
+  /** Stores registers as they are given, whatever is there that is not spared. Only while it does not vote. */
   async put(slice: Slice, registers: readonly StoredRegister[]): Promise<void> {
     const state = this.#states.of(slice);
     if (state.votes) throw new RingstowError("Unavailable", "Cannot copy into a slice in use");
     const writes: StoreWrite[] = [];
+    const versions: [string, Version][] = [];
     for (const { key, version, value, body } of registers) {
-      writes.push({ key: registerRow(slice, key), value: encodeRow(version, value ?? "") });
+      if (this.#isSpared(slice, key) && this.#states.latest(slice, key) >= version) continue;
+      const row = registerRow(slice, key);
+      versions.push([row, version]);
+      writes.push({ key: row, value: encodeRow(version, value ?? "") });
       writes.push({ key: bodyRow(slice, key), value: body });
     }
-    await this.#states.write(writes, [state]);
+    await this.#states.writeVersions(versions, () => this.#states.write(writes, [state]));
+  }
+
+  /** The leaders of a node that hand over are not served any more: it is gone. */
+  endServingOf(node: NodeId): void {
+    for (const [slice, { serving }] of this.#states.known())
+      if (serving !== undefined && nodeOfVoter(voterOf(serving)!) === node)
+        this.endServing(slice, serving);
   }
 
   /** Whether this folder holds what it held in an epoch: rows may be deleted, but never before the mode changed. */
@@ -198,12 +303,37 @@ export class ViewReplica {
     return view.epoch === epoch && mode !== "none";
   }
 
-  #giveUp(slice: Slice, state: SliceState, change: ViewChange, mode: "sealed" | "none"): void {
+  /**
+   * Whether a register here was taken from a leader while it hands over: that counts. Who follows a view is of no use in
+   * the next one.
+   */
+  #isSpared(slice: Slice, key: string): boolean {
+    const { spared } = this.#states.of(slice);
+    if (spared === undefined || this.#faults.sparesNothing === true) return false;
+    if (kindOf(key as RegisterKey) === "view") return false;
+    return ballotOf(this.#states.latest(slice, key)) === spared;
+  }
+
+  #endServing(slice: Slice, state: SliceState, told: boolean): void {
+    if (state.serving === undefined) return;
+    state.serving = undefined;
+    this.#onServed?.(slice, told);
+  }
+
+  #giveUp(
+    slice: Slice,
+    state: SliceState,
+    change: ViewChange,
+    mode: "sealed" | "none",
+    leader?: Ballot,
+  ): void {
     if (this.#faults.noSeal === true && mode === "sealed") return;
+    const mayServe = leader !== undefined && state.promised === leader;
     state.mode = mode;
     state.votes = false;
     state.forward = change;
-    this.#onSealed(slice, change);
+    if (mayServe) state.serving = leader;
+    this.#onSealed(slice, change, leader !== undefined ? state.serving : undefined);
   }
 }
 

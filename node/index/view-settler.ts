@@ -149,6 +149,9 @@ export class ViewSettler {
     if (!change.view.members.includes(route.voter)) void this.#tell(slice, change, route.voter);
     const isSettled = await this.#installAll(slice, settling);
     if (this.#stopped || settling.ended) return;
+    // It may still join an earlier view, for what it took while that one was handed over to: nobody needs it now.
+    if (isSettled && !change.view.members.includes(route.voter))
+      await this.#tell(slice, change, route.voter, true);
     if (isSettled) await this.#retireIfLeft(slice, change);
     await this.#tellFormer(slice, change, isSettled);
   }

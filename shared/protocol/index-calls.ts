@@ -204,9 +204,38 @@ export const indexCalls = {
     request: z.object({ slice, ballot, member: voter, keys: z.optional(z.array(z.string())) }),
     reply: z.object({ leads: z.boolean() }),
   },
-  /** SEAL: a member of the previous view gives up its vote for good, durably, before it answers. */
-  "index.seal": {
+  /**
+   * A view was decided, and its leader hands over: the receiver notes durably that it joins, gives up its vote in the
+   * previous view, and serves this leader still. `serves`: it does both.
+   */
+  "index.enter": {
+    request: z.object({ slice, change: viewChange, leader: ballot }),
+    reply: z.object({ serves: z.boolean() }),
+  },
+  /** Who has entered a change gathers what it needs. Answered when it is active, or after a while. */
+  "index.join": {
     request: z.object({ slice, change: viewChange }),
+    reply: z.object({ active: z.boolean() }),
+  },
+  /**
+   * The leader of the previous view has ended, and all it decided is where the new one finds it: its first member leads.
+   * `active` are those who have promised it that with the view; `names` those of all registers, unless there are many.
+   */
+  "index.lead": {
+    request: z.object({
+      slice,
+      ballot,
+      active: z.array(voter).check(z.maxLength(5)),
+      names: z.optional(z.array(z.string())),
+    }),
+    reply: z.object({ leads: z.boolean() }),
+  },
+  /**
+   * SEAL: a member of the previous view gives up its vote for good, durably, before it answers. With `leader`, it goes on
+   * to serve that one, who hands over.
+   */
+  "index.seal": {
+    request: z.object({ slice, change: viewChange, leader: z.optional(ballot) }),
     reply: z.union([
       /**
        * `sealed`: a source, with a majority of others. `empty`: never was active in that view and never will be, counts
