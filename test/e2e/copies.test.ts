@@ -19,7 +19,7 @@ let client: RingstowClient;
 let load: Load;
 
 beforeAll(async () => {
-  cluster = await DevCluster.start(NODES, ["--move-pause", "25"]);
+  cluster = await DevCluster.start(NODES, ["--move-pause", "0"]);
   const { endpoint, accessKeyId, secretAccessKey } = cluster.dev;
   client = new RingstowClient({ endpoint, accessKeyId, secretAccessKey });
   load = new Load(cluster.dev, 3);
@@ -88,7 +88,10 @@ async function readAll(): Promise<void> {
   }
 }
 
-/** Resolves with what `ringstow copies` says when nothing is left to do. */
+/**
+ * Resolves with what `ringstow copies` says when nothing is left to do. A leader may have looked at a slice just before it
+ * got a block, and looks again after a minute.
+ */
 async function nothingLeft(): Promise<string> {
   let text = "";
   return until(
@@ -97,7 +100,7 @@ async function nothingLeft(): Promise<string> {
       text = await copies();
       return text.includes("Nothing is left to do") ? text : undefined;
     },
-    60_000,
+    120_000,
   );
 }
 

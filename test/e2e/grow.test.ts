@@ -12,7 +12,7 @@ import { sdkClient } from "./sdk.ts";
 
 const OBJECTS = 1_000;
 const SLICES = 4_096;
-const FLAGS = ["--join-after", "2", "--repair-after", "3", "--move-pause", "25"];
+const FLAGS = ["--join-after", "2", "--repair-after", "3", "--move-pause", "0"];
 let cluster: DevCluster;
 let s3: S3Client;
 let load: Load;
@@ -148,7 +148,7 @@ test("one node becomes three and five under load, and every object has three cop
   await allEqual();
   expect(await wrongObjects()).toEqual([]);
   expect((await load.verify(cluster.dev)).wrong).toEqual([]);
-});
+}, 600_000);
 
 test("the node that it began with dies for good, and its places go to others", async () => {
   await cluster.kill(0);

@@ -29,7 +29,7 @@ import {
 } from "../../shared/ids.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { makeBallot } from "../../shared/versions.ts";
+import { type Ballot, makeBallot } from "../../shared/versions.ts";
 import { fixedView } from "../unit/index/fixed-view.ts";
 
 /** What a schedule decides about a call from one member to another. */
@@ -234,9 +234,33 @@ export class SliceBench {
     await this.clock.runFor(1_000);
   }
 
-  /** SEAL at one member. */
-  seal(change: ViewChange, name: MemberName): ReturnType<BenchMember["standings"]["seal"]> {
-    return this.run(this.member(name).standings.seal(SLICE, change));
+  /** SEAL at one member; a leader that hands over is served on. */
+  seal(
+    change: ViewChange,
+    name: MemberName,
+    handing?: SliceLeader,
+  ): ReturnType<BenchMember["standings"]["seal"]> {
+    return this.run(this.member(name).standings.seal(SLICE, change, handing?.ballot));
+  }
+
+  /** A leader that has decided on a view begins to hand over: these enter it, and its quorums are widened. */
+  async enter(
+    change: ViewChange,
+    names: readonly MemberName[],
+    handing: SliceLeader,
+  ): Promise<void> {
+    for (const name of names) {
+      const { standings } = this.member(name);
+      if (!(await this.run(standings.enter(SLICE, change, handing.ballot))))
+        throw new Error(`${name} does not serve the leader`);
+    }
+    await this.run(handing.widen(change.view.members));
+  }
+
+  /** Who has entered a view gathers what it needs; it is active when all calls for that have passed. */
+  async join(names: readonly MemberName[]): Promise<void> {
+    for (const name of names) void this.member(name).joiner.join(SLICE);
+    await this.settle();
   }
 
   /** The process of a member dies and comes back; what it was joining goes on. */
@@ -318,9 +342,12 @@ export class SliceBench {
     };
     switch (called) {
       case "index.seal": {
-        const { slice, change } = request as { slice: Slice; change: ViewChange };
+        const seal = request as { slice: Slice; change: ViewChange; leader?: Ballot };
+        const { slice, change, leader } = seal;
         lost("seal");
-        return this.#carry("seal", from, to, (member) => member.standings.seal(slice, change));
+        return this.#carry("seal", from, to, ({ standings }) =>
+          standings.seal(slice, change, leader),
+        );
       }
       case "index.snapshot": {
         const { slice, epoch, after } = request as { slice: Slice; epoch: number; after: string };

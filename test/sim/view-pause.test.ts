@@ -6,7 +6,7 @@ import { Scene } from "./scene.ts";
 
 const CLIENTS = 8;
 
-test("a node is added and one leaves under load: no slice stands still for 10 ms", async () => {
+test("a node is added and one leaves under load: slices are handed over in less than 5 ms", async () => {
   const pausesMs: { count: number; medianMs: number; p99Ms: number; longestMs: number }[] = [];
   for (const seed of [1, 2, 3]) {
     const scene = await Scene.open({
@@ -44,12 +44,12 @@ test("a node is added and one leaves under load: no slice stands still for 10 ms
     expect(writes.filter(({ outcome }) => outcome !== "ok")).toEqual([]);
     const longestMs = Math.max(...writes.map(({ ms }) => ms));
     console.log(`seed ${seed}: ${writes.length} writes, the longest ${longestMs.toFixed(1)} ms`);
-    expect(longestMs).toBeLessThan(50);
+    expect(longestMs).toBeLessThan(20);
     expect(scene.problems()).toEqual([]);
     await world.stop();
   }
   console.table(pausesMs);
   const changes = pausesMs.reduce((sum, { count }) => sum + count, 0);
   expect(changes).toBeGreaterThan(20);
-  for (const { p99Ms } of pausesMs) expect(p99Ms).toBeLessThan(10);
+  for (const { p99Ms } of pausesMs) expect(p99Ms).toBeLessThan(5);
 });

@@ -1,6 +1,7 @@
 // Watches on the wire who votes in which view of a slice, without a word from the nodes. Invariants: an epoch of a
-// slice has one view; only its members vote in it; who has answered SEAL votes in that epoch no more. What a node asks
-// itself crosses no wire and is not seen.
+// slice has one view; only its members vote in it; who has answered SEAL votes in that epoch no more. Who serves a leader
+// that hands over votes for that one still, until it is sealed for good or votes in the next epoch. What a node asks itself
+// crosses no wire and is not seen.
 import { type View, type ViewChange } from "../../node/index/views.ts";
 import { type VoterId } from "../../shared/ids.ts";
 import { type Slice } from "../../shared/slices.ts";
@@ -17,6 +18,7 @@ const UNDER_A_BALLOT: ReadonlySet<string> = new Set([
   "index.confirm",
   "index.readreg",
 ]);
+const CHANGES: ReadonlySet<string> = new Set(["index.install", "index.enter", "index.seal"]);
 const problemsMax = 20;
 
 export class ViewsSeen {
@@ -27,6 +29,10 @@ export class ViewsSeen {
   readonly #votes = new Map<string, Set<VoterId>>();
   /** By slice, epoch and voter: the order in which SEAL was answered. */
   readonly #sealed = new Map<string, number>();
+  /** By slice, epoch and voter: the ballot that it serves, there and after it gave up its vote. */
+  readonly #served = new Map<string, Ballot>();
+  /** By slice, epoch and voter: when it first voted under a ballot. */
+  readonly #voted = new Map<string, number>();
   readonly #problems = new Set<string>();
   #order = 0;
 
@@ -38,12 +44,19 @@ export class ViewsSeen {
   /** A request has come in at a voter; what is given back is told of the reply. */
   see(voter: VoterId | undefined, name: string, request: unknown): (reply: unknown) => void {
     const arrived = ++this.#order;
-    if (name === "index.install" || name === "index.seal") this.#seeChange(request as Change);
+    if (CHANGES.has(name)) this.#seeChange(request as Change);
+    // From here on: what it answers meanwhile to others counts already.
+    if (voter !== undefined && CHANGES.has(name)) this.#seeServed(voter, request as Change);
     return (reply) => {
       if (voter === undefined) return;
       if (name === "index.seal") this.#seeSealed(voter, request as Change, reply as SealReply);
-      for (const { slice, epoch } of votesIn(name, request, reply))
-        this.#seeVote(voter, slice, epoch, arrived);
+      for (const { slice, epoch, ballot } of votesIn(name, request, reply)) {
+        const at = `${nameOf(slice, epoch)} ${voter}`;
+        const isServed = ballot !== undefined && this.#served.get(at) === ballot;
+        if (isServed) this.#seeServedVote(voter, slice, epoch, arrived);
+        else this.#seeVote(voter, slice, epoch, arrived);
+        if (ballot !== undefined && !this.#voted.has(at)) this.#voted.set(at, ++this.#order);
+      }
     };
   }
 
@@ -72,8 +85,13 @@ export class ViewsSeen {
     }
   }
 
-  #seeSealed(voter: VoterId, { slice, change }: Change, reply: SealReply): void {
-    if (!reply.ok || reply.state === "joined") return;
+  #seeServed(voter: VoterId, { slice, change, leader }: Change): void {
+    if (leader === undefined) return;
+    this.#served.set(`${nameOf(slice, change.previous.epoch)} ${voter}`, leader);
+  }
+
+  #seeSealed(voter: VoterId, { slice, change, leader }: Change, reply: SealReply): void {
+    if (!reply.ok || reply.state === "joined" || leader !== undefined) return;
     const at = `${nameOf(slice, change.previous.epoch)} ${voter}`;
     if (!this.#sealed.has(at)) this.#sealed.set(at, ++this.#order);
   }
@@ -87,6 +105,15 @@ export class ViewsSeen {
     if (sealed < arrived) this.#note(`${at}: ${voter} votes although it was sealed`);
   }
 
+  /** A vote for a leader that hands over; members of the next view are among those who may give it. */
+  #seeServedVote(voter: VoterId, slice: Slice, epoch: number, arrived: number): void {
+    const at = nameOf(slice, epoch);
+    const sealed = this.#sealed.get(`${at} ${voter}`) ?? Infinity;
+    const later = this.#voted.get(`${nameOf(slice, epoch + 1)} ${voter}`) ?? Infinity;
+    if (Math.min(sealed, later) < arrived)
+      this.#note(`${at}: ${voter} serves its leader although it was sealed, or votes in the next`);
+  }
+
   #note(problem: string): void {
     if (this.#problems.size < problemsMax) this.#problems.add(problem);
   }
@@ -95,6 +122,8 @@ export class ViewsSeen {
 interface Change {
   readonly slice: Slice;
   readonly change: ViewChange;
+  /** Who hands over. */
+  readonly leader?: Ballot;
 }
 
 interface SealReply {
@@ -109,16 +138,16 @@ function votesIn(
   name: string,
   request: unknown,
   reply: unknown,
-): { readonly slice: Slice; readonly epoch: number }[] {
+): { readonly slice: Slice; readonly epoch: number; readonly ballot?: Ballot }[] {
   if (name === "index.prepare") {
     const answers = reply as readonly { readonly ok: boolean }[];
     return (request as { claims: Claim[] }).claims
       .filter((_, i) => answers[i]?.ok === true)
-      .map(({ slice, ballot }) => ({ slice, epoch: epochOf(ballot) }));
+      .map(({ slice, ballot }) => ({ slice, epoch: epochOf(ballot), ballot }));
   }
   if ((reply as { ok?: boolean } | undefined)?.ok !== true) return [];
   const { slice, ballot } = request as Claim;
-  if (UNDER_A_BALLOT.has(name)) return [{ slice, epoch: epochOf(ballot) }];
+  if (UNDER_A_BALLOT.has(name)) return [{ slice, epoch: epochOf(ballot), ballot }];
   if (name === "index.readfast") return [{ slice, epoch: (reply as { epoch: number }).epoch }];
   return [];
 }

@@ -12,6 +12,7 @@ const HASHES: Record<number, string> = {
   3: "3135e372bce5010c01d494e0b60bbde5c3afb23fbd4739151270c674c6aee801",
   4: "1edcbc350d4ac86d4024464f8d63bb437526553897ab397a9181e35cbdbe3293",
   5: "1c78b836a7f7af54989ea6ac0dad004c563230203fc4df7d3dfdaedc7cc4a873",
+  6: "c1984387dbec3f4512cd27dfe2f3c5fa319b745e7458b3879b1f249e6ea0e6f1",
 };
 
 test("the schemas of the calls are those of PROTOCOL_VERSION", () => {

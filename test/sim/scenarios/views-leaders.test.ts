@@ -1,5 +1,6 @@
 // Changes of a slice's view while leaders are cut off, die, or compete.
 import { expect, test } from "vitest";
+import { type IndexFaults } from "../../../node/index/faults.ts";
 import { encodeState, NO_STATE } from "../../../node/index/register-state.ts";
 import { encodeRow, registerRow } from "../../../node/index/rows.ts";
 import { registerKey } from "../../../node/index/types.ts";
@@ -8,12 +9,17 @@ import { syncRowsMax } from "../../../shared/limits.ts";
 import { makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { KEY, putOk, Scene } from "../scene.ts";
 
-/**
- * Seven nodes, three of which vote: the leader, the two others of its view, and who is to follow them.
- * @param registers more of them in the key's slice
- */
-async function open({ seed = 1, registers = 0 } = {}) {
-  const scene = await Scene.open({ nodes: 7, seed });
+interface Opening {
+  readonly seed?: number;
+  /** More registers in the key's slice. */
+  readonly registers?: number;
+  readonly syncMs?: number;
+  readonly faults?: IndexFaults | undefined;
+}
+
+/** Seven nodes, three of which vote: the leader, the two others of its view, and who is to follow them. */
+async function open({ seed = 1, registers = 0, syncMs = 0, faults }: Opening = {}) {
+  const scene = await Scene.open({ nodes: 7, seed, syncMs, ...(faults && { faults }) });
   const client = scene.client("c");
   const value = await putOk(scene, client, 0);
   if (registers > 0) await fill(scene, registers);
@@ -138,17 +144,51 @@ test("two leaders that want different views end with one", async () => {
   expect(scene.problems()).toEqual([]);
 });
 
+// D has heard what it is to start from, and its disk takes seconds to say so. What is written meanwhile passes it by: it
+// does not vote yet, so whoever is told that it missed something tells nobody.
+test.each([true, false])(
+  "a member that is late into a view learns what it missed (plain: %s)",
+  async (plain) => {
+    const faults = plain ? { noHandover: true } : undefined;
+    const { scene, world, client, a, b, d } = await open({ faults, syncMs: 1 });
+    let fired = false;
+    world.onNext(d, "index.seal reply", () => {
+      fired = true;
+      world.slowDisk(d, 3_000);
+    });
+    world.wantView(scene.slice, [a, b, d]);
+    while (!fired) await world.clock.runFor(1);
+    for (let n = 0; n < 3; n++) await putOk(scene, client, b);
+    expect((await scene.voting()).has(d)).toBe(false);
+    world.slowDisk(d, 1);
+    await world.clock.runFor(30_000);
+    expect(new Set((await scene.voting()).keys())).toEqual(new Set([a, b, d]));
+    const digests = [a, b, d].map((i) => scene.run(world.node(i).index.digests()));
+    const held = (await Promise.all(digests)).map((all) => all.get(scene.slice));
+    expect(new Set(held).size).toBe(1);
+    expect(scene.problems()).toEqual([]);
+  },
+);
+
 const STEPS = ["precopy", "accept", "install", "seal", "snapshot", "fetch"] as const;
+const HANDOVER_STEPS = [...STEPS, "enter", "join", "confirm", "lead"] as const;
 
 // R1 is an ACCEPT of the decision, R2 INSTALL, R3 SEAL, SNAPSHOT and FETCH, before it all the bulk copy; R4 and R5 follow
 // from INSTALL's replies. Whoever dies in one of them, for seconds: nothing is lost and the change ends.
-test.each(STEPS)("a crash in %s, on either side of it, before it or after it", async (step) => {
+test.each(STEPS)("a crash in %s, on either side of it, before it or after it", (step) =>
+  crashIn(step, { noHandover: true }),
+);
+
+// The same while the leader hands over: to another one, for the newcomer is to lead.
+test.each(HANDOVER_STEPS)("a crash in %s while the lead is handed over", (step) => crashIn(step));
+
+async function crashIn(step: string, faults?: IndexFaults): Promise<void> {
   let crashed = 0;
   for (const name of [`index.${step}`, `index.${step} reply`]) {
     for (const role of ["a", "b", "d"] as const) {
       // The first page of a slice comes with what is told of a change; others are asked for.
       const registers = step === "snapshot" ? syncRowsMax + 1 : 0;
-      const scenery = await open({ seed: 20 + crashed, registers });
+      const scenery = await open({ seed: 20 + crashed, registers, faults });
       const { scene, world, client, value, a, d, e } = scenery;
       const victim = scenery[role];
       let fired = false;
@@ -172,4 +212,4 @@ test.each(STEPS)("a crash in %s, on either side of it, before it or after it", a
     }
   }
   expect(crashed, "sides that died").toBeGreaterThanOrEqual(2);
-});
+}

@@ -226,6 +226,23 @@ describe("Elections", () => {
       expect(bench.named).toEqual([new Set(["a", "b"])]);
     });
 
+    test("a late word of an earlier view makes no leader, although that view's leader hands over here", async () => {
+      const bench = await inNewView();
+      const { elections, replica } = bench;
+      const standings = new ViewReplica({ states: replica.states, onSealed: () => {} });
+      const view = (epoch: number) => ({ epoch, members: voters });
+      const change = { view: view(3), previous: view(2) };
+      const hand = async (): Promise<void> => {
+        expect(await standings.enter(SLICE, change, ballot)).toBe(true);
+        await standings.activate(SLICE, standings.standing(SLICE).joining!);
+      };
+      await bench.clock.settle(hand(), { deadlineMs: 1_000 });
+      expect(replica.mayLead(SLICE, ballot)).toBe(true);
+      const promises = new Map(voters.map((voter) => [voter, []]));
+      expect(elections.inherit(SLICE, ballot, promises)).toBe(false);
+      expect(elections.inherit(SLICE, makeBallot(3, 1, me), promises)).toBe(true);
+    });
+
     test("a ballot serves for one leader, when promises come in two ways too", async () => {
       const bench = await inNewView();
       const { elections } = bench;

@@ -116,6 +116,7 @@ beforeEach(() => {
       onChange: () => () => {},
       copies: () => ({ copies: 3, revision: 1 }),
     } as never,
+    handovers: { run: async () => false },
     clock,
     log: silentLog,
     sliceBits: Math.log2(SLICES),

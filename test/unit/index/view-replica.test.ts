@@ -183,7 +183,7 @@ describe("SEAL", () => {
     const toFourth: ViewChange = { view: { epoch: 4, members: [E!, F!, A!] }, previous: third };
     for (const leave of [
       () => install(toFourth),
-      () => durably(standings.leaveJoin(SLICE, standings.standing(SLICE).joining!)),
+      () => durably(standings.leaveJoin(SLICE, standings.standing(SLICE).joining!, false)),
     ]) {
       open(D, new HeldStore());
       await install(toSecond);
