@@ -172,8 +172,7 @@ class IndexModule implements Index {
       onMissed: (slice, member) => this.#synchroniser.tellBehind(slice, member),
       onElected: (leader, election) => {
         // What was decided while members joined a view may have passed some of them by, and nobody else would find that.
-        if (election.first && leader.view.epoch > 1)
-          this.#synchroniser.compareWithOthers(leader.slice);
+        this.#synchroniser.elected(leader.slice, leader.view.epoch);
         this.#views.elected(leader, election);
         this.#copies.elected(leader, election.names);
       },

@@ -3,7 +3,13 @@
 // Invariants: once a member may be active in the new view, nothing is decided in the previous one without a majority of
 // the new one; a leader that has stopped never begins again under its ballot.
 import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";
-import { callTimeoutMs, handoverStepMs, namesToldMax, servingMs } from "../../shared/limits.ts";
+import {
+  acceptTimeoutMs,
+  callTimeoutMs,
+  handoverStepMs,
+  namesToldMax,
+  servingMs,
+} from "../../shared/limits.ts";
 import { RingstowError } from "../../shared/errors.ts";
 import { type ReplyOf, type RequestOf } from "../../shared/protocol.ts";
 import { type Slice } from "../../shared/slices.ts";
@@ -145,7 +151,7 @@ export class Handovers {
     const request = { slice, change, leader: ballot };
     if (member === route.voter) return (await this.#enter(request)).serves;
     const reply = await this.#call(member, (peer) =>
-      peers.call(peer, "index.enter", request, callTimeoutMs),
+      peers.call(peer, "index.enter", request, acceptTimeoutMs),
     );
     return reply?.serves === true;
   }

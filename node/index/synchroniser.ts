@@ -50,6 +50,8 @@ export class Synchroniser {
   readonly #retries = new Map<NodeId, Timer>();
   /** What the latest whole run with a node left different, and how long the next one waited or will wait. */
   readonly #left = new Map<NodeId, { slices: readonly Slice[]; pauseMs: number }>();
+  /** The view of each slice in which this node led and compared what it holds. */
+  readonly #compared = new Map<Slice, number>();
   readonly #missed = new Map<NodeId, Set<Slice>>();
   #unsubscribe: (() => void) | undefined;
   #stopped = false;
@@ -188,6 +190,13 @@ export class Synchroniser {
     }
     this.#missed.set(node, new Set([slice]));
     this.#tellLater(node);
+  }
+
+  /** This node leads a slice: once in each view it compares what it holds. */
+  elected(slice: Slice, epoch: number): void {
+    if (epoch === 1 || this.#compared.get(slice) === epoch) return;
+    this.#compared.set(slice, epoch);
+    this.compareWithOthers(slice);
   }
 
   /** Compares what this node holds of a slice with the other members of its view, until all hold the same. */

@@ -72,6 +72,7 @@ export class ViewChanges {
     this.#joiner = new ViewJoiner({
       ...shared,
       onActive: (slice, change) => this.#active(slice, change),
+      onOutlived: (slice) => this.#newer(slice),
     });
     this.#settler = new ViewSettler({ ...shared, joiner: this.#joiner });
     this.handovers = new Handovers({ ...shared, joiner: this.#joiner, pauses: this.#pauses });

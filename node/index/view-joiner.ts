@@ -46,6 +46,8 @@ export interface ViewJoinerOptions {
   readonly faults?: IndexFaults | undefined;
   /** This folder votes in a new view from now on. */
   readonly onActive: (slice: Slice, change: ViewChange) => void;
+  /** It joins a view no more, for a later one of which it is is there. */
+  readonly onOutlived: (slice: Slice) => void;
 }
 
 interface Precopy {
@@ -231,7 +233,7 @@ export class ViewJoiner {
 
   /** One try. True when this folder is active, or need not be any more. */
   async #gather(slice: Slice, change: ViewChange): Promise<boolean> {
-    const { standings, onActive, directory } = this.#options;
+    const { standings, onActive, onOutlived, directory } = this.#options;
     let isOutlived = false;
     const sources = await sealMajority(
       { ...this.#options, call: (member, call) => this.#call(member, call) },
@@ -245,7 +247,8 @@ export class ViewJoiner {
       const isMember = newest.members.includes(this.#options.route.voter);
       if (isMember && !isOutlived) return false; // its INSTALL will come
       if (!(await standings.leaveJoin(slice, change, isOutlived))) return false;
-      if (!isMember) await standings.retire(slice);
+      if (isMember) onOutlived(slice);
+      else await standings.retire(slice);
       return true;
     }
     const held = new Map<string, Holding>();

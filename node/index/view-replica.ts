@@ -5,7 +5,14 @@ import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId, nodeOfVoter } from "../../shared/ids.ts";
 import { type StoredRegister } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Ballot, type Version, ballotOf, makeBallot, voterOf } from "../../shared/versions.ts";
+import {
+  type Ballot,
+  type Version,
+  ballotOf,
+  epochOf,
+  makeBallot,
+  voterOf,
+} from "../../shared/versions.ts";
 import { type StoreWrite } from "../ports.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type SealReply, type SnapshotReply } from "./replica-replies.ts";
@@ -61,7 +68,7 @@ export class ViewReplica {
    */
   async seal(slice: Slice, change: ViewChange, leader?: Ballot): Promise<SealReply> {
     const state = this.#states.of(slice);
-    if (leader === undefined || state.serving !== leader) this.#endServing(slice, state, true);
+    if (leader === undefined || state.serving !== leader) this.#toldOf(slice, change);
     const { view, mode } = state;
     const holds = mode !== "none";
     if (holds && view.epoch === change.view.epoch) return this.#joined(slice, state);
@@ -82,7 +89,7 @@ export class ViewReplica {
     // What it took for that view while the lead was handed over counts there.
     if (state.owed === change.previous.epoch) return refuse(state, "epoch");
     const isOvertaken = joining !== undefined && joining.view.epoch < change.view.epoch;
-    if (isOvertaken) state.joining = undefined;
+    if (isOvertaken) state.joining = state.spared = undefined;
     // Not only what it joins may say so: it can still be told not to.
     if (holds || isOvertaken || (forward?.view.epoch ?? 0) < change.view.epoch) {
       this.#giveUp(slice, state, change, "none");
@@ -106,7 +113,7 @@ export class ViewReplica {
    * @param settled nobody needs what is here of an older view
    */
   async install(slice: Slice, change: ViewChange, settled = false): Promise<boolean> {
-    this.#endServing(slice, this.#states.of(slice), true);
+    this.#toldOf(slice, change);
     return this.#install(slice, change, settled);
   }
 
@@ -205,7 +212,7 @@ export class ViewReplica {
     const state = this.#states.of(slice);
     if (state.joining !== change) return true;
     if (state.spared !== undefined && !outlived) return false;
-    state.joining = undefined;
+    state.joining = state.spared = undefined;
     await this.#states.save(slice, state);
     return true;
   }
@@ -312,6 +319,13 @@ export class ViewReplica {
     if (spared === undefined || this.#faults.sparesNothing === true) return false;
     if (kindOf(key as RegisterKey) === "view") return false;
     return ballotOf(this.#states.latest(slice, key)) === spared;
+  }
+
+  /** Somebody ends a change of view. A leader who hands over a later view has nothing to do with an earlier one. */
+  #toldOf(slice: Slice, { view }: ViewChange): void {
+    const state = this.#states.of(slice);
+    if (state.serving !== undefined && view.epoch > epochOf(state.serving))
+      this.#endServing(slice, state, true);
   }
 
   #endServing(slice: Slice, state: SliceState, told: boolean): void {

@@ -42,6 +42,10 @@ interface Settling {
   readonly begin: () => void;
   /** Another node brought it to an end. */
   ended: boolean;
+  /** Nobody else is waited for: it is this node that has to do it. */
+  readonly hurried: Promise<void>;
+  readonly hurry: () => void;
+  isHurried: boolean;
 }
 
 /** What a member has yet to hear. */
@@ -78,10 +82,18 @@ export class ViewSettler {
    */
   settle(slice: Slice, change: ViewChange, delayMs = 0): Promise<void> {
     const running = this.#settling.get(slice);
-    if (running && running.change.view.epoch >= change.view.epoch) return running.begun;
+    if (running && running.change.view.epoch >= change.view.epoch) {
+      if (delayMs === 0) {
+        running.isHurried = true;
+        running.hurry();
+      }
+      return running.begun;
+    }
     if (this.#stopped) return Promise.resolve();
     const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
-    const settling: Settling = { change, begun, begin, ended: false };
+    const { promise: hurried, resolve: hurry } = Promise.withResolvers<void>();
+    const isHurried = delayMs === 0;
+    const settling: Settling = { change, begun, begin, ended: false, hurried, hurry, isHurried };
     this.#settling.set(slice, settling);
     const ended = this.#run(slice, settling, delayMs).catch((error: unknown) => {
       this.#options.log.error("Cannot settle a view", { slice, error: String(error) });
@@ -136,8 +148,8 @@ export class ViewSettler {
   async #run(slice: Slice, settling: Settling, delayMs: number): Promise<void> {
     const { standings, clock, route } = this.#options;
     const { change } = settling;
-    if (delayMs > 0) {
-      await pause(clock, delayMs);
+    if (delayMs > 0) await waitAtMost(clock, delayMs, settling.hurried);
+    if (!settling.isHurried) {
       if (settling.ended) return;
       // The members have what they need; who left sees to it that its copy is not needed any more, once it knows.
       if (isActiveIn(standings.standing(slice), change)) {

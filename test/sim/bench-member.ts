@@ -71,6 +71,7 @@ export class BenchMember {
       log: silentLog,
       faults,
       onActive: () => {},
+      onOutlived: () => {},
     });
   }
 }

@@ -20,7 +20,13 @@ import {
   parseNodeId,
   voterIdOf,
 } from "../../../shared/ids.ts";
-import { callTimeoutMs, handoverStepMs, namesToldMax, servingMs } from "../../../shared/limits.ts";
+import {
+  acceptTimeoutMs,
+  callTimeoutMs,
+  handoverStepMs,
+  namesToldMax,
+  servingMs,
+} from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { type Ballot, epochOf, makeBallot } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
@@ -271,7 +277,7 @@ for (const [trouble, make] of Object.entries(troubles)) {
     make();
     expect(await run()).toBe(false);
     expect(events).toEqual(["seal", ...(unknown ? ENTERS.slice(0, 2) : ENTERS)]);
-    expect(clock.now).toBeLessThanOrEqual(callTimeoutMs);
+    expect(clock.now).toBeLessThanOrEqual(acceptTimeoutMs);
     const isSilent = trouble === "does not answer";
     expect(observed).toEqual(isSilent ? [[nodeOfVoter(C), false]] : []);
     expect([handovers.ending(SLICE), warnings]).toEqual([undefined, []]);

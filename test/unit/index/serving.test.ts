@@ -199,6 +199,17 @@ describe("serving ends", () => {
     expect(replica.mayLead(SLICE, leader)).toBe(false);
   });
 
+  test("not with what comes late of an earlier change", async () => {
+    await durably(replica.prepare([{ slice: SLICE, ballot: makeBallot(2, 2, E) }]));
+    const toAnother = { view: { epoch: 3, members: [A, E, D] }, previous: second };
+    expect(await durably(standings.enter(SLICE, toAnother, makeBallot(2, 2, E)))).toBe(true);
+    await durably(standings.install(SLICE, toSecond));
+    await durably(standings.seal(SLICE, toSecond));
+    expect(replica.serving(SLICE)).toBe(makeBallot(2, 2, E));
+    await durably(standings.seal(SLICE, toAnother));
+    expect(replica.serving(SLICE)).toBeUndefined();
+  });
+
   test("not with a question that is refused, nor with a SEAL that names the leader", async () => {
     await durably(replica.prepare([{ slice: SLICE, ballot: rival }]));
     expect(replica.confirm(SLICE, rival)).toMatchObject({ ok: false });

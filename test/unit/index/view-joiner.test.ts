@@ -99,6 +99,7 @@ function joinerOf(voter: VoterId): ViewJoiner {
     clock,
     log: silentLog,
     onActive: () => {},
+    onOutlived: () => {},
   });
 }
 

@@ -209,6 +209,17 @@ describe("settle", () => {
     expect(settler.count).toBe(0);
   });
 
+  test("that others were to see to begins at once when this node has to", async () => {
+    void settler.settle(SLICE, change, settleBackupMs);
+    await clock.runFor(settleBackupMs / 10);
+    expect(told).toEqual([]);
+    void settler.settle(SLICE, change);
+    await clock.runFor(settleBackupMs / 10);
+    expect(told.length).toBeGreaterThan(0);
+    await clock.runFor(20_000);
+    expect(settler.count).toBe(0);
+  });
+
   // Who decided it may be gone, and those who left were not needed for the seals: nobody else would tell them.
   test("of a change that another node decided: the first that stays tells who left, after a while", async () => {
     await clock.settle(settler.install(SLICE, change), { deadlineMs: clock.now + 1_000 });
