@@ -22,6 +22,7 @@ import { type Elections } from "./elections.ts";
 import { NotLeader } from "./quorum.ts";
 import { type Replica } from "./replica.ts";
 import { type SliceLeader } from "./slice-leader.ts";
+import { type RegisterKey, kindOf } from "./types.ts";
 import { type ViewJoiner } from "./view-joiner.ts";
 import { type ViewPauses } from "./view-pauses.ts";
 import { type ViewReplica } from "./view-replica.ts";
@@ -129,9 +130,10 @@ export class Handovers {
     try {
       const finished = await leader.finish();
       if (!finished) return false;
-      const { names } = finished;
+      // Who follows a view is of no use in the next one.
+      const names = finished.names && [...finished.names].filter(isOfUse);
       const ballot = makeBallot(view.epoch, 1, view.members[0]!);
-      const told = names && names.size <= namesToldMax ? [...names] : undefined;
+      const told = names && names.length <= namesToldMax ? names : undefined;
       const request = { slice, ballot, active: [...active], ...(told && { names: told }) };
       ({ leads } = await this.#tellLead(request));
       return leads;
@@ -223,6 +225,8 @@ export class Handovers {
     return { leads: leader?.view.epoch === epochOf(ballot) };
   }
 }
+
+const isOfUse = (name: string): boolean => kindOf(name as RegisterKey) !== "view";
 
 /** What may keep a leader from handing over. */
 function isExpected(error: unknown): boolean {

@@ -218,8 +218,9 @@ export class ViewChanges {
       this.#standsStill(slice, change, settleBackupMs);
       return;
     }
-    // That leader sees to the rest, unless it dies.
+    // That leader sees to the rest, unless it dies, before the next view is led or after.
     this.#options.clock.after(servingMs, () => this.#standings.endServing(slice, serving));
+    if (!this.#stopped) void this.#settler.settle(slice, change, servingMs + settleBackupMs);
   }
 
   /**

@@ -42,9 +42,10 @@ interface Settling {
   readonly begin: () => void;
   /** Another node brought it to an end. */
   ended: boolean;
-  /** Nobody else is waited for: it is this node that has to do it. */
-  readonly hurried: Promise<void>;
+  /** Ends the time in which others may bring it to an end. */
   readonly hurry: () => void;
+  readonly hurried: Promise<void>;
+  /** Nobody else is waited for: it is this node that has to do it. */
   isHurried: boolean;
 }
 
@@ -86,6 +87,8 @@ export class ViewSettler {
       if (delayMs === 0) {
         running.isHurried = true;
         running.hurry();
+      } else {
+        this.#options.clock.after(delayMs, running.hurry);
       }
       return running.begun;
     }

@@ -170,6 +170,22 @@ test.each([true, false])(
   },
 );
 
+test("a leader that dies once its successor leads: who left the view hears of it all the same", async () => {
+  const { scene, world, client, a, b, c, d } = await open();
+  let fired = false;
+  world.onNext(a, "index.lead reply", () => {
+    fired = true;
+    world.crash(a);
+  });
+  world.wantView(scene.slice, [d, a, b]);
+  while (!fired) await world.clock.runFor(1);
+  expect((await scene.voting()).get(c)).toBe(1);
+  await putOk(scene, client, d);
+  await world.clock.runFor(15_000);
+  expect((await scene.voting()).has(c)).toBe(false);
+  expect(scene.problems()).toEqual([]);
+});
+
 const STEPS = ["precopy", "accept", "install", "seal", "snapshot", "fetch"] as const;
 const HANDOVER_STEPS = [...STEPS, "enter", "join", "confirm", "lead"] as const;
 
