@@ -26,8 +26,9 @@ for (const seed of failedOnce) {
   test(`simulate keeps every promise with 5 to 15 nodes and all faults, seed ${seed}, which did not once`, () =>
     check(seed, everything));
 }
-test("simulate keeps every promise with seed 983287270, which did not once", () =>
-  check(983287270));
+for (const seed of [983287270, 700000030, 700000440, 740004883]) {
+  test(`simulate keeps every promise with seed ${seed}, which did not once`, () => check(seed));
+}
 for (const [i, seed] of fresh.entries()) {
   test(`simulate keeps every promise with fresh seed ${i + 1} of this run`, async () => {
     console.log(`fresh seed ${seed}`);
