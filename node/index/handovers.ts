@@ -10,7 +10,6 @@ import {
   namesToldMax,
   servingMs,
 } from "../../shared/limits.ts";
-import { RingstowError } from "../../shared/errors.ts";
 import { type ReplyOf, type RequestOf } from "../../shared/protocol.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { epochOf, makeBallot, voterOf } from "../../shared/versions.ts";
@@ -19,7 +18,7 @@ import { type Clock, type Log, TransportError } from "../ports.ts";
 import { type Route, isLive } from "../route/types.ts";
 import { waitAtMost } from "../waiting.ts";
 import { type Elections } from "./elections.ts";
-import { NotLeader } from "./quorum.ts";
+import { isExpected } from "./quorum.ts";
 import { type Replica } from "./replica.ts";
 import { type SliceLeader } from "./slice-leader.ts";
 import { type RegisterKey, kindOf } from "./types.ts";
@@ -227,10 +226,3 @@ export class Handovers {
 }
 
 const isOfUse = (name: string): boolean => kindOf(name as RegisterKey) !== "view";
-
-/** What may keep a leader from handing over. */
-function isExpected(error: unknown): boolean {
-  return (
-    error instanceof NotLeader || error instanceof TransportError || error instanceof RingstowError
-  );
-}

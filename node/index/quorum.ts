@@ -1,10 +1,11 @@
 // One question to all members of a view, answered when enough of them agree. A member that does not answer is asked
 // again until then; a member that promised a higher ballot ends the leader.
+import { RingstowError } from "../../shared/errors.ts";
 import { type VoterId } from "../../shared/ids.ts";
 import { askAgainMs, askAgainMax, quorumTimeoutMs } from "../../shared/limits.ts";
 import { type Refusal } from "../../shared/protocol/index-calls.ts";
 import { type Ballot, epochOf } from "../../shared/versions.ts";
-import { type Clock, type Timer } from "../ports.ts";
+import { type Clock, type Timer, TransportError } from "../ports.ts";
 import { pause } from "../waiting.ts";
 import { type KnownView } from "./views.ts";
 
@@ -14,6 +15,13 @@ export class NotLeader extends Error {
     super(reason);
     this.name = "NotLeader";
   }
+}
+
+/** What may keep a leader from what it is about without a fault: it is over, or somebody refuses or is silent. */
+export function isExpected(error: unknown): boolean {
+  return (
+    error instanceof NotLeader || error instanceof TransportError || error instanceof RingstowError
+  );
 }
 
 /** Voters of whom so many decide. */

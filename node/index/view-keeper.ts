@@ -17,7 +17,7 @@ import {
 import { RingstowError } from "../../shared/errors.ts";
 import { type Slice, anchorOf } from "../../shared/slices.ts";
 import { type Peers } from "../peers.ts";
-import { type Clock, type Log, type Timer, TransportError } from "../ports.ts";
+import { type Clock, type Log, type Timer } from "../ports.ts";
 import { type Member, type Route, nodesOf } from "../route/types.ts";
 import { pause, waitAtMost } from "../waiting.ts";
 import { ChangePace } from "./change-pace.ts";
@@ -25,7 +25,7 @@ import { type Elections } from "./elections.ts";
 import { EligibleNodes } from "./eligible-nodes.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type Handovers } from "./handovers.ts";
-import { NotLeader } from "./quorum.ts";
+import { isExpected } from "./quorum.ts";
 import { nextMembers, nextSize } from "./next-view.ts";
 import { decodeState, valueOf } from "./register-state.ts";
 import { type Replica } from "./replica.ts";
@@ -317,11 +317,7 @@ export class ViewKeeper {
   }
 
   #report(slice: Slice, error: unknown): void {
-    const expected =
-      error instanceof NotLeader ||
-      error instanceof TransportError ||
-      error instanceof RingstowError;
-    if (!expected) {
+    if (!isExpected(error)) {
       this.#options.log.error("Cannot change a view", { slice, error: String(error) });
     }
   }

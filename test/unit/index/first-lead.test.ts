@@ -6,16 +6,14 @@ import { type View } from "../../../node/index/views.ts";
 import { Peers } from "../../../node/peers.ts";
 import { TransportError } from "../../../node/ports.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
-import { type VoterId, parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
+import { type VoterId } from "../../../shared/ids.ts";
 import { firstLeadPauseMs, installTimeoutMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { makeBallot } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
+import { A, B, C } from "./voters.ts";
 
 const SLICE = 7 as Slice;
-const [A, B, C] = ["1", "2", "3"].map((digit) =>
-  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-) as [VoterId, VoterId, VoterId];
 const view: View = { epoch: 2, members: [A, B, C] };
 const ballot = makeBallot(2, 1, A);
 const promiseOf = (member: VoterId): ToldPromise => ({ slice: SLICE, ballot, member, keys: [] });

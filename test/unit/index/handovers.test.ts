@@ -12,14 +12,7 @@ import { TransportError } from "../../../node/ports.ts";
 import { type Member } from "../../../node/route/types.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { RingstowError } from "../../../shared/errors.ts";
-import {
-  type NodeId,
-  type VoterId,
-  nodeOfVoter,
-  parseFolderId,
-  parseNodeId,
-  voterIdOf,
-} from "../../../shared/ids.ts";
+import { type NodeId, type VoterId, nodeOfVoter } from "../../../shared/ids.ts";
 import {
   acceptTimeoutMs,
   callTimeoutMs,
@@ -30,11 +23,9 @@ import {
 import { type Slice } from "../../../shared/slices.ts";
 import { type Ballot, epochOf, makeBallot } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
+import { A, B, C, D } from "./voters.ts";
 
 const SLICE = 7 as Slice;
-const [A, B, C, D] = ["1", "2", "3", "4"].map((digit) =>
-  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-) as [VoterId, VoterId, VoterId, VoterId];
 const changeTo = (...members: VoterId[]): ViewChange => ({
   view: { epoch: 2, members },
   previous: { epoch: 1, members: [A, B, C] },

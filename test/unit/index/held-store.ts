@@ -56,6 +56,15 @@ export class HeldStore implements Store {
     await turn();
   }
 
+  /** Runs work, syncing until it ends. */
+  async durably<T>(work: Promise<T>): Promise<T> {
+    let ended = false;
+    const end = (): void => void (ended = true);
+    work.then(end, end);
+    for (let i = 0; i < 50 && !ended; i++) await this.sync();
+    return work;
+  }
+
   /** What a process finds that opens the disk after a power loss. */
   crash(): HeldStore {
     const store = new HeldStore();

@@ -5,22 +5,14 @@ import { Replica } from "../../../node/index/replica.ts";
 import { registerKey, viewKey } from "../../../node/index/types.ts";
 import { ViewReplica } from "../../../node/index/view-replica.ts";
 import { type ViewChange } from "../../../node/index/views.ts";
-import {
-  type VoterId,
-  nodeOfVoter,
-  parseFolderId,
-  parseNodeId,
-  voterIdOf,
-} from "../../../shared/ids.ts";
+import { type VoterId, nodeOfVoter } from "../../../shared/ids.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { type Ballot, makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { HeldStore } from "./held-store.ts";
 import { BUCKET } from "./index-cluster.ts";
+import { A, B, C, D, E, F } from "./voters.ts";
 
 const SLICE = 3 as Slice;
-const [A, B, C, D, E, F] = ["1", "2", "3", "4", "5", "6"].map((digit) =>
-  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-) as [VoterId, VoterId, VoterId, VoterId, VoterId, VoterId];
 const first = { epoch: 1, members: [A, B, C] };
 const second = { epoch: 2, members: [D, A, E] };
 const third = { epoch: 3, members: [D, E, F] };
@@ -68,13 +60,7 @@ beforeEach(() => {
 });
 
 /** Runs work, syncing the disk until it ends. */
-async function durably<T>(work: Promise<T>): Promise<T> {
-  let ended = false;
-  const end = (): void => void (ended = true);
-  work.then(end, end);
-  for (let i = 0; i < 50 && !ended; i++) await store.sync();
-  return work;
-}
+const durably = <T>(work: Promise<T>): Promise<T> => store.durably(work);
 
 const accept = (n: number, ballot = leader, at = key) =>
   durably(replica.accept(SLICE, ballot, [write(n, ballot, at)]));

@@ -10,27 +10,19 @@ import { TransportError } from "../../../node/ports.ts";
 import { pause } from "../../../node/waiting.ts";
 import { silentLog } from "../../../node/runtime/json-log.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
-import {
-  type VoterId,
-  nodeOfVoter,
-  parseFolderId,
-  parseNodeId,
-  voterIdOf,
-} from "../../../shared/ids.ts";
+import { type VoterId, nodeOfVoter } from "../../../shared/ids.ts";
 import { precopiesMax, precopyKeptMs, sealHedgeMs, syncRowsMax } from "../../../shared/limits.ts";
 import { type StoredRegister } from "../../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
 import { BUCKET } from "./index-cluster.ts";
+import { A, B, C, D, E } from "./voters.ts";
 
 const SLICE = 3 as Slice;
-const [A, B, C, D, E] = ["1", "2", "3", "4", "5"].map((digit) =>
-  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-);
-const first = { epoch: 1, members: [A!, B!, C!] };
-const change: ViewChange = { view: { epoch: 2, members: [C!, D!, E!] }, previous: first };
-const b1 = makeBallot(1, 1, A!);
+const first = { epoch: 1, members: [A, B, C] };
+const change: ViewChange = { view: { epoch: 2, members: [C, D, E] }, previous: first };
+const b1 = makeBallot(1, 1, A);
 const key = (n: number) => registerKey("object", BUCKET, `key ${String(n).padStart(5, "0")}`);
 const register = (n: number, sequence: number): StoredRegister => ({
   key: key(n),
@@ -61,8 +53,8 @@ beforeEach(() => {
   replicas = new Map();
   calls = [];
   before = () => {};
-  for (const voter of [A!, B!, C!, D!, E!]) open(voter);
-  joiner = joinerOf(D!);
+  for (const voter of [A, B, C, D, E]) open(voter);
+  joiner = joinerOf(D);
 });
 
 function joinerOf(voter: VoterId): ViewJoiner {
@@ -216,10 +208,10 @@ describe("join", () => {
   });
 
   test("a page that waited for its turn is not taken for what the source holds", async () => {
-    const empty = { member: A!, epoch: 1, page: { rows: [], more: false } };
+    const empty = { member: A, epoch: 1, page: { rows: [], more: false } };
     before = () => pause(clock, 100);
     const others = Array.from({ length: precopiesMax }, (_, i) =>
-      joiner.precopy((SLICE + 1 + i) as Slice, { member: A!, epoch: 1 }),
+      joiner.precopy((SLICE + 1 + i) as Slice, { member: A, epoch: 1 }),
     );
     const copied = joiner.precopy(SLICE, empty);
     await hold([A], [register(1, 1)]);
@@ -264,7 +256,7 @@ describe("precopy", () => {
   test("copies what the source has and says when that is done", async () => {
     const some = [register(1, 1), register(2, 2)];
     await hold([A], some);
-    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A, epoch: 1 }))).toBe(true);
     expect(await held()).toEqual(valuesOf(some));
     expect(at(D).replica.votesIn(SLICE)).toBe(false);
   });
@@ -280,30 +272,30 @@ describe("precopy", () => {
       added = true;
       await at(A).replica.accept(SLICE, b1, [register(500, 500)]);
     };
-    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A, epoch: 1 }))).toBe(true);
     expect((await held())[key(500)]).toBe(register(500, 500).value);
   });
 
   test("says that it is not done when the source does not answer, and begins again", async () => {
     await hold([A], [register(1, 1)]);
     lose("snapshot 1");
-    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(false);
+    expect(await run(joiner.precopy(SLICE, { member: A, epoch: 1 }))).toBe(false);
     before = () => {};
-    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A, epoch: 1 }))).toBe(true);
   });
 
   test("does nothing once the change is under way, which brings all", async () => {
     await hold([A], [register(1, 1)]);
     await run(at(D).standings.install(SLICE, change));
-    expect(await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }))).toBe(true);
+    expect(await run(joiner.precopy(SLICE, { member: A, epoch: 1 }))).toBe(true);
     expect(calls).toEqual([]);
   });
 
   test("of a change that never came is deleted after a while, one in use is not", async () => {
     await hold([A], [register(1, 1)]);
-    await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }));
+    await run(joiner.precopy(SLICE, { member: A, epoch: 1 }));
     await clock.runFor(precopyKeptMs / 2);
-    await run(joiner.precopy(SLICE, { member: A!, epoch: 1 }));
+    await run(joiner.precopy(SLICE, { member: A, epoch: 1 }));
     await clock.runFor(precopyKeptMs / 2);
     joiner.forgetUnused();
     await clock.runFor(100);

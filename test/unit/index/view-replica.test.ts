@@ -5,23 +5,20 @@ import { bodyRow, registerRow } from "../../../node/index/rows.ts";
 import { registerKey } from "../../../node/index/types.ts";
 import { ViewReplica } from "../../../node/index/view-replica.ts";
 import { type ViewChange } from "../../../node/index/views.ts";
-import { parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { makeBallot, makeVersion } from "../../../shared/versions.ts";
 import { HeldStore, turn } from "./held-store.ts";
 import { BUCKET } from "./index-cluster.ts";
+import { A, B, C, D, E, F } from "./voters.ts";
 
 const SLICE = 3 as Slice;
-const [A, B, C, D, E, F] = ["1", "2", "3", "4", "5", "6"].map((digit) =>
-  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-);
-const first = { epoch: 1, members: [A!, B!, C!] };
-const second = { epoch: 2, members: [A!, D!, E!] };
-const third = { epoch: 3, members: [D!, E!, F!] };
+const first = { epoch: 1, members: [A, B, C] };
+const second = { epoch: 2, members: [A, D, E] };
+const third = { epoch: 3, members: [D, E, F] };
 const toSecond: ViewChange = { view: second, previous: first };
 const toThird: ViewChange = { view: third, previous: second };
 const key = registerKey("object", BUCKET, "name");
-const b1 = makeBallot(1, 1, A!);
+const b1 = makeBallot(1, 1, A);
 const write = (n: number, ballot = b1) => ({
   key,
   version: makeVersion(ballot, n),
@@ -34,7 +31,7 @@ let standings: ViewReplica;
 let sealed: number[];
 
 /** The folder of a voter on a disk. */
-function open(voter = A!, on = store): void {
+function open(voter = A, on = store): void {
   store = on;
   replica = new Replica({ store, voter, viewOf: () => first });
   const { states } = replica;
@@ -44,7 +41,7 @@ function open(voter = A!, on = store): void {
 }
 
 /** Power off and on. */
-const restart = (voter = A!): void => open(voter, store.crash());
+const restart = (voter = A): void => open(voter, store.crash());
 
 beforeEach(() => {
   store = new HeldStore();
@@ -52,13 +49,7 @@ beforeEach(() => {
 });
 
 /** Runs work, syncing the disk until it ends. */
-async function durably<T>(work: Promise<T>): Promise<T> {
-  let ended = false;
-  const end = (): void => void (ended = true);
-  work.then(end, end);
-  for (let i = 0; i < 50 && !ended; i++) await store.sync();
-  return work;
-}
+const durably = <T>(work: Promise<T>): Promise<T> => store.durably(work);
 
 /** Whether work has ended without another sync. */
 async function endedBefore(work: Promise<unknown>): Promise<boolean> {
@@ -114,7 +105,7 @@ describe("SEAL", () => {
     await seal(toSecond);
     const view = { ...second, previous: first };
     const refusal = { ok: false, reason: "epoch", view };
-    const b2 = makeBallot(1, 2, B!);
+    const b2 = makeBallot(1, 2, B);
     expect(await replica.prepare([{ slice: SLICE, ballot: b2 }])).toMatchObject([refusal]);
     expect(await replica.accept(SLICE, b1, [write(2)])).toMatchObject(refusal);
     expect(await replica.readReg(SLICE, b1, [key])).toMatchObject(refusal);
@@ -180,7 +171,7 @@ describe("SEAL", () => {
 
   // Who asked counts on it: a majority of the view may be this member and one that decided nothing.
   test("of a member that joins this view or a later one: it never votes in the earlier one, whatever it is told", async () => {
-    const toFourth: ViewChange = { view: { epoch: 4, members: [E!, F!, A!] }, previous: third };
+    const toFourth: ViewChange = { view: { epoch: 4, members: [E, F, A] }, previous: third };
     for (const leave of [
       () => install(toFourth),
       () => durably(standings.leaveJoin(SLICE, standings.standing(SLICE).joining!, false)),
@@ -333,7 +324,7 @@ describe("activation", () => {
     for (const told of [
       () => replica.confirm(SLICE, ballot),
       () => durably(replica.accept(SLICE, ballot, [write(1, ballot)])),
-      () => durably(replica.prepare([{ slice: SLICE, ballot: makeBallot(2, 2, B!) }])),
+      () => durably(replica.prepare([{ slice: SLICE, ballot: makeBallot(2, 2, B) }])),
     ]) {
       open(D, new HeldStore());
       await install(toSecond);
@@ -421,7 +412,7 @@ describe("put and retire", () => {
     await durably(replica.accept(SLICE, b1, [write(1)]));
     await seal(toSecond);
     const retiring = standings.retire(SLICE);
-    const back: ViewChange = { view: { epoch: 3, members: [B!, D!, E!] }, previous: second };
+    const back: ViewChange = { view: { epoch: 3, members: [B, D, E] }, previous: second };
     expect(await durably(standings.install(SLICE, back))).toBe(true);
     await durably(retiring);
     expect(standings.standing(SLICE).joining).toEqual(back);

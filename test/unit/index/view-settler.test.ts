@@ -12,25 +12,16 @@ import { silentLog } from "../../../node/runtime/json-log.ts";
 import { MemoryDisk, openMemoryStore } from "../../../node/runtime/memory-store.ts";
 import { type Member, type MemberState } from "../../../node/route/types.ts";
 import { RingstowError } from "../../../shared/errors.ts";
-import {
-  type NodeId,
-  type VoterId,
-  nodeOfVoter,
-  parseFolderId,
-  parseNodeId,
-  voterIdOf,
-} from "../../../shared/ids.ts";
+import { type NodeId, type VoterId, nodeOfVoter } from "../../../shared/ids.ts";
 import { installHedgeMs, settleBackupMs } from "../../../shared/limits.ts";
 import { type Slice } from "../../../shared/slices.ts";
 import { VirtualClock } from "../../sim/virtual-clock.ts";
+import { A, B, C, D } from "./voters.ts";
 
 const SLICE = 3 as Slice;
-const [A, B, C, D] = ["1", "2", "3", "4"].map((digit) =>
-  voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-);
-const first = { epoch: 1, members: [A!, B!, C!] };
+const first = { epoch: 1, members: [A, B, C] };
 /** C leaves, D comes. */
-const change: ViewChange = { view: { epoch: 2, members: [A!, B!, D!] }, previous: first };
+const change: ViewChange = { view: { epoch: 2, members: [A, B, D] }, previous: first };
 
 let clock: VirtualClock;
 let standings: ViewReplica;
@@ -55,7 +46,7 @@ beforeEach(() => {
   states = new Map();
   retireTries = refusedRetires = 0;
   refusesInstall = false;
-  open(A!);
+  open(A);
 });
 
 function open(voter: VoterId): void {
@@ -119,7 +110,7 @@ function open(voter: VoterId): void {
   });
 }
 
-const nodeC = nodeOfVoter(C!);
+const nodeC = nodeOfVoter(C);
 const countOf = (what: string): number => told.filter((one) => one === what).length;
 
 describe("settle", () => {
@@ -137,7 +128,7 @@ describe("settle", () => {
     expect(told).toEqual(["2", "4", "3 settled"]);
     for (const missing of [silent, inactive]) {
       clock = new VirtualClock();
-      open(A!);
+      open(A);
       told = [];
       missing.add("2");
       const begun = settler.settle(SLICE, change);
@@ -148,7 +139,7 @@ describe("settle", () => {
   });
 
   test("a dead member is none of those told first", async () => {
-    states.set(nodeOfVoter(B!), "dead");
+    states.set(nodeOfVoter(B), "dead");
     silent.add("2");
     await clock.settle(settler.settle(SLICE, change), { deadlineMs: 1 });
     expect(told[0]).toBe("4");
@@ -198,7 +189,7 @@ describe("settle", () => {
     void settler.settle(SLICE, change);
     await clock.runFor(10);
     const later: ViewChange = {
-      view: { epoch: 3, members: [A!, B!] },
+      view: { epoch: 3, members: [A, B] },
       previous: change.view,
     };
     void settler.settle(SLICE, later);
@@ -249,7 +240,7 @@ describe("who left", () => {
     settler.install(SLICE, change, true).catch((error: unknown) => error);
 
   test("gives its copy up once the disk lets it", async () => {
-    open(C!);
+    open(C);
     refusedRetires = 2;
     await clock.settle(standings.seal(SLICE, change), { deadlineMs: clock.now + 1_000 });
     await clock.settle(settle(), { deadlineMs: clock.now + 1_000 });
@@ -260,7 +251,7 @@ describe("who left", () => {
 
   // Seed 30005768: who told it was gone by then, and a sealed folder takes no copy of a later view.
   test("sees to it by itself when the disk refused what it was told", async () => {
-    open(C!);
+    open(C);
     await clock.settle(standings.seal(SLICE, change), { deadlineMs: clock.now + 1_000 });
     void settler.settle(SLICE, change, settleBackupMs);
     refusesInstall = true;
