@@ -1,5 +1,5 @@
-// How fast a leading node changes views. All leaders of a cluster change theirs at the same time, and slices stand still
-// for longer when changes wait for each other: where nobody is in need they come one at a time, with a rest in between.
+// How fast a leading node changes views. All leaders of a cluster change theirs at the same time, and every change takes
+// processors and disks from clients: where nobody is in need they come one at a time, with a rest in between.
 // A slice that lacks members gets them at once, a few slices at a time, which share messages and syncs.
 import { viewDecisionsMax } from "../../shared/limits.ts";
 import { type Clock, type Timer } from "../ports.ts";

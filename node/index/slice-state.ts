@@ -9,8 +9,9 @@ import { decodeJson, encodeJson, metaRow } from "./rows.ts";
 import { type KnownView, type View, type ViewChange } from "./views.ts";
 
 /**
- * "active": votes in its view. "sealed": holds what its view decided, frozen, for those who join the next one.
- * "none": holds nothing that anybody may rely on.
+ * "active": votes in its view. "sealed": holds what its view decided for those who join the next one, and takes
+ * no more but from a leader who hands over. "none": holds nothing that anybody may rely on, but what it took from such a
+ * leader for a view that it joins.
  */
 export type SliceMode = "active" | "sealed" | "none";
 

@@ -1,7 +1,7 @@
 // All that lets the views of slices change, put together: what this folder is in each (view-replica), what the node
 // knows of views (view-directory), how it gets into one (view-joiner), how a leader hands over to the next one while it
-// serves (handovers), how a change is brought to an end (view-settler), who leads it first (first-lead), which changes its leaders want (view-keeper), and what follows one
-// (register-renewal).
+// serves (handovers), how a change is brought to an end (view-settler), who leads it first (first-lead), which changes
+// its leaders want (view-keeper), and what follows one (register-renewal).
 import { type NodeId } from "../../shared/ids.ts";
 import {
   servingMs,
@@ -120,7 +120,7 @@ export class ViewChanges {
     return this.#settler.count + (this.#keeper?.count ?? 0);
   }
 
-  /** How long slices stood still at changes that this node took part in and leads after. */
+  /** How long slices stood still at changes that this node led before, or leads after. */
   pauses(): PauseSummary {
     return this.#pauses.summary();
   }
