@@ -146,7 +146,7 @@ function statusOf(
       zone: config.zone,
       url: config.url,
       peerAddress: config.peerAddress,
-      incarnation: config.incarnation,
+      incarnation: route.self.incarnation,
       upMs: Math.round(clock.monotonicMs() - startedMs),
       arcShare: route.arcShare(config.id),
       copies: route.copies(),

@@ -13,8 +13,8 @@ export interface NodeConfig {
   readonly peerAddress: string;
   readonly zone: string;
   readonly position: Position | undefined;
-  /** Grows at every start of this data folder. */
-  readonly incarnation: number;
+  /** How often this data folder was started, this time counted: none of its lives has another's number. */
+  readonly starts: number;
   /** "fingers" forces Chord's path even when the member table knows the owner. */
   readonly routing: "table" | "fingers";
   /** Peers to ask when this node is not in genesis: joins through them. */

@@ -15,7 +15,7 @@ import { readIfThere, writeDurably } from "./durable-file.ts";
 const nodeFileSchema = z.object({
   id: nodeIdSchema,
   folder: folderIdSchema,
-  /** Grows at every start. */
+  /** How often the node was started: each start begins a new range of incarnations. */
   incarnation: z.int(),
   /** Set after the first start: from then on the registers must be there. */
   started: z.boolean(),

@@ -110,7 +110,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
     }),
     (one) => one.close(),
   );
-  const { incarnation } = await claimFolder(data, file, store);
+  const { incarnation: starts } = await claimFolder(data, file, store);
   const reserveBytes = options.reserveBytes ?? reserveBytesDefault;
   const blocks = stops.add(
     await openDiskBlocks({
@@ -141,7 +141,7 @@ async function openNode(options: NodeOptions, stops: Stops): Promise<RunningNode
     digest: nodeDigest,
     log,
   };
-  const node = composeNode({ ...config, incarnation }, ports);
+  const node = composeNode({ ...config, starts }, ports);
   stops.add(node, (one) => one.stop());
   await node.start();
   const app = appOf(node, config, log);
@@ -201,7 +201,7 @@ async function readConfig(
     peerAddress,
     zone: options.zone ?? own.zone ?? "default",
     position: options.position,
-    incarnation: file.incarnation,
+    starts: file.incarnation,
     routing: options.routing,
     joinAfterMs: options.joinAfterMs,
     repairAfterMs: options.repairAfterMs,

@@ -1,8 +1,9 @@
 // The member table: every node's view of all nodes, merged from what they say of each other. Pure: no time, no calls.
 // Rules (SWIM, Das 2002, section 4.2): a higher incarnation wins; within one, left > dead > suspect > alive. Only the
-// node itself raises its incarnation, to refute what it hears of itself. What a node says of its own disk carries a
-// stamp of its own, so that free bytes need no new incarnation. Merging is commutative, associative and idempotent.
-// No operation but rows() and live() after a change takes longer in a larger cluster.
+// node itself raises its incarnation, to refute what it hears of itself; no later life of it has an incarnation of an
+// earlier one. What a node says of its own disk carries a stamp of its own, so that free bytes need no new incarnation.
+// Merging is commutative, associative and idempotent. No operation but rows() and live() after a change takes longer in
+// a larger cluster.
 import { assert } from "../../shared/errors.ts";
 import { type NodeId, type RingId } from "../../shared/ids.ts";
 import {
@@ -25,6 +26,18 @@ export { isLive } from "./types.ts";
 export interface TableChange {
   readonly row: MemberRow;
   readonly previous: MemberRow | undefined;
+}
+
+/** Incarnations that a node has in one life: it would have to refute something every minute for 45 days. */
+const INCARNATIONS_A_LIFE = 1 << 16;
+
+/**
+ * The incarnation with which a life begins. It is above all that the node had in earlier lives, though what it refuted
+ * there is written nowhere: else nobody would see that it was restarted, and that it may lack what it missed.
+ * @param starts how often the data folder was started, this time counted
+ */
+export function firstIncarnation(starts: number): number {
+  return starts * INCARNATIONS_A_LIFE;
 }
 
 const RANK: Record<MemberState, number> = { alive: 0, suspect: 1, dead: 2, left: 3 };

@@ -18,7 +18,7 @@ import { serveGrants } from "./grants.ts";
 import { KnownCopies } from "./known-copies.ts";
 import { LocalHealth } from "./local-health.ts";
 import { Lookup } from "./lookup.ts";
-import { isLive, type MemberRow } from "./member-table.ts";
+import { firstIncarnation, isLive, type MemberRow } from "./member-table.ts";
 import { Membership, type ChangeListener } from "./membership.ts";
 import { RingCalls } from "./ring-calls.ts";
 import { RingDriver } from "./ring.ts";
@@ -308,7 +308,7 @@ function ownRow(config: NodeConfig, clock: Clock): MemberRow {
     position: config.position,
     capacityBytes: 0,
     freeBytes: 0,
-    incarnation: config.incarnation,
+    incarnation: firstIncarnation(config.starts),
     state: "alive",
     sinceMs: clock.wallMs(),
     stamp: 0,

@@ -1,6 +1,5 @@
-// The member table's snapshot on disk, so that a restarted node knows who joined after genesis and how high its own
-// incarnation stood. Only what a restart needs is written: not suspicion, not free bytes. Losing the last second costs
-// nothing but gossip.
+// The member table's snapshot on disk, so that a restarted node knows who joined after genesis. Only what a restart
+// needs is written: not suspicion, not free bytes. Losing the last second costs nothing but gossip.
 import { snapshotMs, tableRowsMax } from "../../shared/limits.ts";
 import { type NodeId } from "../../shared/ids.ts";
 import { memberRowSchema } from "../../shared/protocol/route.ts";

@@ -85,7 +85,7 @@ export class Machine {
   readonly #chance: SeededChance;
   #identity: NewIdentity;
   #process: Process | undefined;
-  #incarnation = 0;
+  #starts = 0;
   #slowDisk = 1;
   #wallOffsetMs = 0;
 
@@ -144,7 +144,7 @@ export class Machine {
     this.#powerOff();
   }
 
-  /** Starts the node on its disk, as a new incarnation; waits when it is just being stopped. */
+  /** Starts the node on its disk, in a new life; waits when it is just being stopped. */
   async start(): Promise<void> {
     await this.#process?.stopping;
     if (this.#process || this.gone) return;
@@ -221,7 +221,7 @@ export class Machine {
   // ------------------------------------------------------------------ inside
 
   #begin(): Process {
-    this.#incarnation++;
+    this.#starts++;
     const { clock: time, chance, options } = this.#around;
     const drift = options.driftPpm ?? driftDefaultPpm;
     const driftPpm = drift * (2 * chance.fork(`drift ${this.number}`).fraction() - 1);
@@ -244,7 +244,7 @@ export class Machine {
     }
     const { node, ports } = buildSimNode(this.#around, {
       identity: { ...this.#identity, id: this.id! },
-      incarnation: this.#incarnation,
+      starts: this.#starts,
       disk: this.disk,
       clock: process.clock,
       diskClock: process.disk,

@@ -31,7 +31,7 @@ export interface ScaleNode {
   readonly number: number;
   readonly id: NodeId;
   readonly address: string;
-  incarnation: number;
+  starts: number;
   route: RouteModule;
   clock: ClockView;
   running: boolean;
@@ -120,7 +120,7 @@ export class ScaleRing {
 
   #add(id: NodeId): ScaleNode {
     const number = this.nodes.length;
-    const node = { number, id, address: addressOf(number), incarnation: 0, running: false };
+    const node = { number, id, address: addressOf(number), starts: 0, running: false };
     this.nodes.push(node as ScaleNode);
     this.#build(node as ScaleNode);
     return node as ScaleNode;
@@ -133,7 +133,7 @@ export class ScaleRing {
 
   #build(node: ScaleNode): void {
     const { number, id, address } = node;
-    node.incarnation++;
+    node.starts++;
     node.clock = this.clock.view();
     const transport = this.#network.attach(address, id);
     const peers = new Peers(transport);
@@ -147,14 +147,14 @@ export class ScaleRing {
       config: {
         ...row,
         genesis: this.#genesis,
-        incarnation: node.incarnation,
+        starts: node.starts,
         routing: this.#routing,
         seeds: this.nodes.slice(0, seedsMax).map((each) => each.address),
         gatewaySecret: new Uint8Array(32),
         hopSecret: new Uint8Array(32),
       },
       clock: node.clock,
-      chance: this.chance.fork(`${address}/${node.incarnation}`),
+      chance: this.chance.fork(`${address}/${node.starts}`),
       store: openMemoryStore(new MemoryDisk(), node.clock, { syncMs: 1 }),
       peers,
       log,

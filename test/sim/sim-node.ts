@@ -45,7 +45,7 @@ export type Identity = GenesisNode;
 /** What belongs to one process on one machine. */
 export interface SimProcess {
   readonly identity: Identity;
-  readonly incarnation: number;
+  readonly starts: number;
   readonly disk: MemoryDisk;
   readonly clock: Clock;
   readonly diskClock: Clock;
@@ -62,14 +62,14 @@ export const isOfGenesis = (genesis: Genesis, id: NodeId | undefined): boolean =
 /** Opens the ports and composes a node, which does not run yet. */
 export function buildSimNode(
   { network, genesis, options, seeds, chance }: Surroundings,
-  { identity, incarnation, disk, clock, diskClock, gate, observer, log, wantedView }: SimProcess,
+  { identity, starts, disk, clock, diskClock, gate, observer, log, wantedView }: SimProcess,
 ): { node: SimNode; ports: Ports } {
   const { id, peerAddress } = identity;
   const syncMs = options.syncMs ?? 0;
   const store = openMemoryStore(disk, diskClock, { syncMs });
   const ports: Ports = {
     clock,
-    chance: chance.fork(`node ${id} life ${incarnation}`),
+    chance: chance.fork(`node ${id} life ${starts}`),
     store: options.lyingDisks === true ? lyingStore(store) : store,
     blocks: openMemoryBlocks(disk, diskClock, { syncMs }),
     transport: new GatedTransport(network.attach(peerAddress, id), gate, observer),
@@ -80,7 +80,7 @@ export function buildSimNode(
     genesis,
     ...identity,
     position: undefined,
-    incarnation,
+    starts,
     routing: options.routing ?? "table",
     seeds: isOfGenesis(genesis, id) ? [] : seeds(),
     joinAfterMs: options.joinAfterMs,

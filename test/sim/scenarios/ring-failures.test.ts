@@ -57,8 +57,8 @@ test("a stale notify of an older incarnation arrives after the newer one's", asy
     seen.add(`${id} in life ${life}`);
     return cluster.clock.now > arrivesMs + 5_000;
   });
-  expect([...seen]).toEqual([`${sender.id} in life ${sender.incarnation}`]);
-  expect(sender.route.ringState()!.self.life).toBe(sender.incarnation);
+  expect([...seen]).toEqual([`${sender.id} in life ${sender.route.self.incarnation}`]);
+  expect(sender.route.ringState()!.self.life).toBe(sender.route.self.incarnation);
   expect(cluster.ringIsIdeal()).toBe(true);
 });
 

@@ -57,7 +57,7 @@ export class RingScene {
     await started;
   }
 
-  /** The same data folder again, in its next incarnation. */
+  /** The same data folder again, in its next life. */
   restart(node: TestNode): Promise<void> {
     this.cluster.renew(node);
     return this.start(node);
@@ -115,7 +115,7 @@ export class RingScene {
     const work = async (): Promise<void> => {
       while (!stopped) {
         const node = chance.pick(cluster.running);
-        const { incarnation } = node;
+        const { starts } = node;
         const begunMs = cluster.clock.now;
         const before = this.#reachableFrom(node);
         // A node that crashes meanwhile never answers: then another goes on.
@@ -123,7 +123,7 @@ export class RingScene {
           node.route.lookup(randomId(chance)),
           cluster.clock.sleep(lookupWithinMs),
         ]);
-        if (!node.running || node.incarnation !== incarnation) continue;
+        if (!node.running || node.starts !== starts) continue;
         const what = `a lookup at ${node.name} from ${begunMs} ms on`;
         if (!found) throw new Error(`No end of ${what}`);
         expect(found.hops, what).toBeLessThan(2 * cluster.nodes.length);

@@ -151,7 +151,7 @@ export class DataCluster {
         peerAddress: node.address,
         zone: node.zone,
         position: undefined,
-        incarnation: 1,
+        starts: 1,
         routing: "table",
         seeds: [],
         gatewaySecret: new Uint8Array(32),

@@ -189,7 +189,7 @@ export class IndexCluster {
         peerAddress,
         zone: "z",
         position: undefined,
-        incarnation: 1,
+        starts: 1,
         routing: "table",
         seeds: [],
         gatewaySecret: new Uint8Array(32),

@@ -17,7 +17,8 @@ export interface TestNode {
   readonly id: NodeId;
   readonly folder: FolderId;
   readonly disk: MemoryDisk;
-  incarnation: number;
+  /** How often it was built. */
+  starts: number;
   route: RouteModule;
   peers: Peers;
   clock: ClockView;
@@ -99,7 +100,7 @@ export class RouteCluster {
   /** Makes a node; it does not run yet. */
   add(name: string, id: NodeId, folder: FolderId, seeds: readonly string[] = []): TestNode {
     const disk = new MemoryDisk();
-    const node = { name, id, folder, disk, incarnation: 0, running: false } as TestNode;
+    const node = { name, id, folder, disk, starts: 0, running: false } as TestNode;
     this.nodes.push(node);
     this.#build(node, seeds);
     return node;
@@ -123,12 +124,12 @@ export class RouteCluster {
     this.network.crash(node.name);
   }
 
-  /** The same data folder in its next incarnation; it does not run yet. */
+  /** The same data folder in its next life; it does not run yet. */
   renew(node: TestNode): void {
     this.#build(node, []);
   }
 
-  /** The same data folder again, in its next incarnation. */
+  /** The same data folder again, in its next life. */
   async restart(node: TestNode): Promise<void> {
     this.renew(node);
     await this.start(node);
@@ -190,9 +191,9 @@ export class RouteCluster {
   }
 
   #build(node: TestNode, seeds: readonly string[]): void {
-    node.incarnation++;
+    node.starts++;
     node.clock = this.clock.view();
-    const chance = this.#chance.fork(`${node.name}/${node.incarnation}`);
+    const chance = this.#chance.fork(`${node.name}/${node.starts}`);
     const transport = this.network.attach(node.name, node.id);
     node.peers = new Peers(transport);
     const record =
@@ -210,7 +211,7 @@ export class RouteCluster {
         peerAddress: node.name,
         zone: known?.zone ?? "zone-x",
         position: undefined,
-        incarnation: node.incarnation,
+        starts: node.starts,
         routing: this.#routing,
         seeds,
         gatewaySecret: new Uint8Array(32),

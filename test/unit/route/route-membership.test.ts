@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type FolderId, type NodeId } from "../../../shared/ids.ts";
 import { requestGrant } from "../../../node/route/grants.ts";
+import { firstIncarnation } from "../../../node/route/member-table.ts";
 import { isIdeal } from "../../sim/ring-invariants.ts";
 import { RouteCluster } from "./route-cluster.ts";
 
@@ -45,7 +46,9 @@ describe("createRoute", () => {
     await cluster.clock.runFor(5_000);
     await cluster.restart(lost!);
     const aliveMs = await cluster.until(() => cluster.tablesAgree(5), 3_000);
-    expect(others[0]!.route.find(lost!.id)?.incarnation).toBeGreaterThan(1);
+    expect(others[0]!.route.find(lost!.id)?.incarnation).toBeGreaterThanOrEqual(
+      firstIncarnation(2),
+    );
     const idealMs = await cluster.until(() => cluster.ringIsIdeal(), 10_000);
     expect(cluster.faults()).toEqual([]);
     expect(deadMs).toBeLessThan(6_000);
@@ -61,12 +64,39 @@ describe("createRoute", () => {
       await cluster.clock.runFor(300);
       await cluster.restart(node);
       await cluster.until(
-        () => cluster.running.every((each) => each.route.find(node.id)?.incarnation === 2),
+        () =>
+          cluster.running.every(
+            (each) => each.route.find(node.id)?.incarnation === firstIncarnation(2),
+          ),
         1_000,
       );
       await cluster.until(() => cluster.tablesAgree(size) && cluster.ringIsIdeal(), 10_000);
       expect(cluster.faults()).toEqual([]);
     }
+  });
+
+  test("everybody hears of a restart right after a suspicion was refuted", async () => {
+    const cluster = await started(5);
+    const [observer, node, ...others] = cluster.nodes;
+    cluster.partition([node!], [observer!, ...others]);
+    await cluster.until(() => cluster.stateOf(node!, observer!) === "suspect", 10_000);
+    cluster.heal();
+    const { route } = node!;
+    await cluster.until(() => route.self.incarnation > firstIncarnation(1), 5_000);
+    const heardOf = (): boolean =>
+      others.some((each) => each.route.find(node!.id)?.incarnation === route.self.incarnation);
+    await cluster.until(heardOf, 900); // before its table is saved
+    const heard = new Set<string>();
+    for (const each of [observer!, ...others]) {
+      each.route.onChange((member, previous) => {
+        if (member.id === node!.id && member.incarnation > previous!.incarnation)
+          heard.add(each.name);
+      });
+    }
+    cluster.crash(node!);
+    await cluster.restart(node!);
+    await cluster.until(() => heard.size === 4 && cluster.tablesAgree(5), 5_000);
+    expect(cluster.faults()).toEqual([]);
   });
 
   test("all nodes restart at once and form the ring again", async () => {
@@ -175,8 +205,8 @@ describe("createRoute", () => {
     const deaths = cluster.events.filter((each) => each.event === "Member is dead");
     expect(deaths.every((each) => each.node !== sleeper!.name)).toBe(true);
     // Declared dead, it is a member again by JOIN in a new life; nobody else had to join again.
-    expect(sleeper!.route.ringState()!.self.life).toBeGreaterThan(1);
-    for (const each of others) expect(each.route.ringState()!.self.life).toBe(1);
+    expect(sleeper!.route.ringState()!.self.life).toBeGreaterThan(firstIncarnation(1));
+    for (const each of others) expect(each.route.ringState()!.self.life).toBe(firstIncarnation(1));
     expect(cluster.faults()).toEqual([]);
   });
 
@@ -218,7 +248,7 @@ describe("createRoute", () => {
     expect(took).toBeLessThan(6_000);
     node.route.announce({ capacityBytes: 1000, freeBytes: 695 });
     expect(node.route.self.freeBytes).toBe(695);
-    expect(node.route.self.incarnation).toBe(1);
+    expect(node.route.self.incarnation).toBe(firstIncarnation(1));
   });
 
   test("observed(unreachable) speeds up the verdict, and alone harms no live node", async () => {
@@ -397,7 +427,7 @@ describe("createRoute", () => {
     cluster.partition([suspect], cluster.nodes);
     await cluster.until(() => cluster.stateOf(suspect, observer) === "suspect", 10_000);
     cluster.heal();
-    await cluster.until(() => suspect.route.self.incarnation > 1, 5_000);
+    await cluster.until(() => suspect.route.self.incarnation > firstIncarnation(1), 5_000);
     await cluster.until(() => cluster.stateOf(suspect, observer) === "alive", 5_000);
     expect(observer.route.aliveForMs(suspect.id)).toBeGreaterThan(5_000);
   });
