@@ -14,8 +14,9 @@ import { routeCalls } from "./protocol/route.ts";
  * 4: members of a new view tell its first one what they promised.
  * 5: who orders a bulk copy tells what there is to copy.
  * 6: a leader hands over to the next view while it serves.
+ * 7: an operator's order tells what becomes of slices that nobody holds, and who sees to them.
  */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 
 export interface CallSchema {
   readonly request: z.ZodMiniType;

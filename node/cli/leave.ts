@@ -1,4 +1,4 @@
-// `ringstow node leave` and `ringstow recover`: what an operator orders when nodes go.
+// `ringstow node leave`: a node hands over all that it holds.
 import { type NodeId } from "../../shared/ids.ts";
 import { type NodeStatus } from "../../shared/protocol/node.ts";
 import { readGenesis, readNodeFile, readSecret } from "./cluster-files.ts";
@@ -36,30 +36,4 @@ function missingCopies({ nodes }: ClusterStatus, without: NodeId): number {
   return nodes
     .filter((node) => node.id !== without)
     .reduce((sum, { status }) => sum + (status?.underReplicated ?? 0), 0);
-}
-
-/**
- * Orders all nodes that answer to go on without some that are lost for good. Gives the number of slices that do.
- * @param lost ids, or their first digits
- */
-export async function recoverCluster(data: string, lost: readonly string[]): Promise<number> {
-  const { nodes } = await clusterStatus(data);
-  const ids = lost.map((text) => {
-    const found = nodes.filter(({ id }) => id.startsWith(text));
-    if (found.length !== 1)
-      throw new CliError(`Cannot recover: "${text}" names ${found.length} nodes, not one`);
-    const [{ id, status }] = found as [(typeof nodes)[number]];
-    if (status) throw new CliError(`Cannot recover without node ${id}: it answers`);
-    return id as NodeId;
-  });
-  const secret = await readSecret(data);
-  const addresses = nodes.flatMap(({ status }) => status?.peerAddress ?? []);
-  return withPeers(secret, "recover", async (peers) => {
-    const replies = await Promise.all(
-      addresses.map((address) =>
-        peers.call({ address }, "index.recover", { lost: ids }, callTimeoutMs),
-      ),
-    );
-    return replies.reduce((sum, { slices }) => sum + slices, 0);
-  });
 }

@@ -12,7 +12,8 @@ import { formatProgress, parseCopies, setCopies } from "./copies.ts";
 import { runDev } from "./dev.ts";
 import { bucketCommand, keyCommand } from "./key-commands.ts";
 import { initCluster, nodeFolder } from "./init.ts";
-import { leaveCluster, recoverCluster } from "./leave.ts";
+import { leaveCluster } from "./leave.ts";
+import { formatRecovery, recoverCluster } from "./recover.ts";
 import { REGION_DEFAULT, runGateway } from "./run-gateway.ts";
 import { runNode } from "./run-node.ts";
 import { clusterStatus, formatStatus } from "./status.ts";
@@ -199,6 +200,13 @@ nodeCommand
     process.stdout.write("The node holds nothing any more. Stop it; its folder is of no use.\n");
   });
 
+interface RecoverFlags {
+  readonly data: string;
+  readonly lost: string[];
+  readonly acceptDataLoss: boolean;
+  readonly startEmpty: boolean;
+}
+
 program
   .command("recover")
   .description(
@@ -212,15 +220,22 @@ program
     [] as string[],
   )
   .option("--accept-data-loss", "yes: writes that only the lost nodes had are gone", false)
-  .action(async (options: { data: string; lost: string[]; acceptDataLoss: boolean }) => {
+  .option(
+    "--start-empty",
+    "slices that nobody who is left holds begin with nothing: every name in them is gone",
+    false,
+  )
+  .action(async (options: RecoverFlags) => {
     if (!options.acceptDataLoss) {
       throw new CliError(
         "Cannot recover: acknowledged writes may be lost, and if those nodes still run somewhere, names may split. " +
           "Say --accept-data-loss when that is understood",
       );
     }
-    const slices = await recoverCluster(resolve(options.data), options.lost);
-    process.stdout.write(`${slices} slices go on without ${options.lost.join(", ")}.\n`);
+    const { lost, startEmpty } = options;
+    const report = await recoverCluster(resolve(options.data), lost, startEmpty);
+    process.stdout.write(`${formatRecovery(report, lost, startEmpty)}\n`);
+    if (report.blocked > 0) process.exitCode = 1;
   });
 
 program

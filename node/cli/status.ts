@@ -25,7 +25,11 @@ export interface NodeLine extends MemberStatus {
 
 const timeoutMs = 5_000;
 
-export async function clusterStatus(data: string): Promise<ClusterStatus> {
+/** @param options askDead: asks members that others hold for dead, too */
+export async function clusterStatus(
+  data: string,
+  options: { askDead?: boolean } = {},
+): Promise<ClusterStatus> {
   const genesis = await readGenesis(data);
   const secrets = deriveSecrets(await readSecret(data));
   const signer = new RequestSigner(secrets.gateway, randomBytes(16).toString("hex"), Date.now);
@@ -43,7 +47,8 @@ export async function clusterStatus(data: string): Promise<ClusterStatus> {
   const first = await firstOf(await readNodeUrls(data), read);
   const nodes = await Promise.all(
     first.members.map(async (member): Promise<NodeLine> => {
-      const answers = member.state === "alive" || member.state === "suspect";
+      const isThere = member.state === "alive" || member.state === "suspect";
+      const answers = isThere || (member.state === "dead" && options.askDead === true);
       const status = answers ? await read(member.url).catch(() => undefined) : undefined;
       return { ...member, status };
     }),

@@ -259,8 +259,8 @@ class IndexModule implements Index {
     return { epoch, members: members.map(nodeOfVoter), leader };
   }
 
-  recover(lost: ReadonlySet<NodeId>): Promise<number> {
-    return this.#views.recover(lost);
+  recover(order: Parameters<Index["recover"]>[0]): ReturnType<Index["recover"]> {
+    return this.#views.recover(order);
   }
 
   async counts(): ReturnType<Index["counts"]> {

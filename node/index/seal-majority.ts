@@ -33,7 +33,7 @@ export interface Source {
 /**
  * Seals a majority of the previous view, this folder included if it is of it: as many as are needed, and all others when
  * one of those refuses or takes long. Undefined when too few answer. One member that was active in the new view already
- * had all of that, and took part in all that came later or missed it.
+ * had all of that, and took part in all that came later or missed it. None are needed where nobody is left of it.
  * @param outlived told of a member that is active in a later view
  */
 export function sealMajority(
@@ -44,6 +44,7 @@ export function sealMajority(
 ): Promise<Source[] | undefined> {
   const { directory, clock, faults } = options;
   const { view, previous } = change;
+  if (previous.members.length === 0) return Promise.resolve([]);
   const waiting = inOrder(change, options.route);
   const needed = faults?.singleSnapshot === true ? 1 : majorityOf(previous.members.length);
   const sealed: Source[] = [];

@@ -21,6 +21,7 @@ import {
   type Upload,
 } from "../../shared/records.ts";
 import { type PauseSummary } from "./view-pauses.ts";
+import { type ReplyOf, type RequestOf } from "../../shared/protocol.ts";
 import { type Slice } from "../../shared/slices.ts";
 
 /** What a register is about; also the first letter of its key. */
@@ -365,9 +366,10 @@ export interface Index {
   view(slice: Slice): { epoch: number; members: readonly NodeId[]; leader: NodeId | undefined };
   /**
    * An operator's order: go on without nodes that are lost for good in slices whose majority is among them. Writes may
-   * be lost. Gives the number of slices that this node begins to recover; others begin with the rest.
+   * be lost. Gives what becomes of the slices that this node sees to; others see to the rest. Throws Unavailable when a
+   * node does not answer that is not said to be lost.
    */
-  recover(lost: ReadonlySet<NodeId>): Promise<number>;
+  recover(order: RequestOf<"index.recover">): Promise<ReplyOf<"index.recover">>;
   /**
    * Makes a number of copies the setting of the cluster: views and blocks follow by themselves. Gives the setting that
    * is decided; of two that race, one is later. Throws as execute().

@@ -1,65 +1,209 @@
 // What an operator may order when a majority of a slice's view is lost for good: the members that are left go on by
 // themselves, from the newest that any of them holds. Writes that only the lost ones had are gone, and if they were
 // not lost after all, there were two truths for a while: nothing here can know. So it is never done by itself.
+// Invariant: of all nodes that hear one order, at most one takes over a slice, by what those who are left answer. Who
+// does not answer may hold newer: then nobody does.
+import { RingstowError } from "../../shared/errors.ts";
 import { type NodeId, type VoterId, nodeOfVoter } from "../../shared/ids.ts";
+import { prepareTimeoutMs } from "../../shared/limits.ts";
+import { type RequestOf, type ReplyOf } from "../../shared/protocol.ts";
 import { type Slice } from "../../shared/slices.ts";
-import { type Log } from "../ports.ts";
+import { type Peers } from "../peers.ts";
+import { type Log, TransportError } from "../ports.ts";
+import { type Route } from "../route/types.ts";
+import { type SealReply } from "./replica-replies.ts";
+import { Slots } from "./slots.ts";
 import { type ViewDirectory } from "./view-directory.ts";
 import { type ViewReplica } from "./view-replica.ts";
 import { type ViewSettler } from "./view-settler.ts";
-import { type ViewChange, majorityOf } from "./views.ts";
+import { type KnownView, type View, majorityOf } from "./views.ts";
 
 /** Above every epoch that the lost members may have decided and nobody else knows. */
 const EPOCHS_SKIPPED = 1 << 16;
+const slicesAtOnce = 32;
 
-/** The change that recovers a view; undefined when it needs none, or when this folder is not the one to do it. */
-export function recoveryOf(
-  standings: Pick<ViewReplica, "standing">,
-  directory: Pick<ViewDirectory, "viewOf">,
-  self: VoterId,
-  slice: Slice,
-  lost: ReadonlySet<NodeId>,
-): ViewChange | undefined {
-  const { view, mode } = standings.standing(slice);
-  if (directory.viewOf(slice).epoch > view.epoch) return undefined;
-  const left = view.members.filter((voter) => !lost.has(nodeOfVoter(voter)));
-  const isLost = left.length < majorityOf(view.members.length);
-  if (mode !== "active" || !isLost || left[0] !== self) return undefined;
-  return {
-    view: { epoch: view.epoch + EPOCHS_SKIPPED, members: [self] },
-    previous: { epoch: view.epoch, members: left },
-  };
+/**
+ * What a node is to a slice's newest view: "active" in it; "sealed" or "empty": gave up its vote in the view before, with
+ * what it holds or without ever having taken part; "none": holds nothing that counts, as who is about to join.
+ */
+export type Part = "active" | "sealed" | "empty" | "none";
+
+/** Who goes on, and from what. */
+export interface Recovery {
+  /** Undefined: a node that has no part in the slice. */
+  readonly by: VoterId | undefined;
+  /** Those who hold what it goes on from; nobody: it begins with nothing. */
+  readonly from: View;
 }
 
 /**
- * Recovers every slice that this folder is the first left of. Gives how many that are. What the directory knows of later
- * views is not recovered: this folder has only not heard yet that it left.
+ * What recovers a slice; undefined when it goes on by itself.
+ * @param parts of all who are left of the newest view and of the one before
  */
-export function recover(
-  options: {
-    standings: ViewReplica;
-    directory: ViewDirectory;
-    settler: ViewSettler;
-    self: VoterId;
-    log: Log;
-  },
-  slices: number,
-  lost: ReadonlySet<NodeId>,
-): number {
-  const { standings, directory, settler, self, log } = options;
-  let recovered = 0;
-  for (let number = 0; number < slices; number++) {
-    const slice = number as Slice;
-    const change = recoveryOf(standings, directory, self, slice, lost);
-    if (!change) continue;
-    recovered++;
-    log.error("A view goes on without its majority, by an operator's order: writes may be lost", {
-      slice,
-      epoch: change.view.epoch,
-      lost: [...lost],
-      previous: change.previous.members,
-    });
-    void settler.settle(slice, change);
+export function recoveryOf(
+  newest: KnownView,
+  parts: ReadonlyMap<VoterId, Part>,
+): Recovery | undefined {
+  const { epoch, members, previous } = newest;
+  const left = members.filter((member) => parts.has(member));
+  const active = left.filter((member) => parts.get(member) === "active");
+  if (active.length > 0) {
+    const isLost = left.length < majorityOf(members.length);
+    return isLost ? { by: active[0], from: { epoch, members: active } } : undefined;
   }
-  return recovered;
+  const before = previous ?? { epoch, members: [] };
+  const sealed = before.members.filter((member) => parts.get(member) === "sealed");
+  const empty = before.members.filter((member) => parts.get(member) === "empty");
+  if (sealed.length === 0) return { by: left[0], from: { epoch: before.epoch, members: [] } };
+  const isMajority = sealed.length + empty.length >= majorityOf(before.members.length);
+  // Who is left of the newest view joins it then.
+  if (isMajority && left.length > 0) return undefined;
+  return { by: sealed[0], from: isMajority ? before : { epoch: before.epoch, members: sealed } };
+}
+
+export interface RecoverOptions {
+  readonly standings: ViewReplica;
+  readonly directory: ViewDirectory;
+  readonly settler: ViewSettler;
+  readonly peers: Peers;
+  readonly route: Pick<Route, "peer" | "voter" | "members">;
+  readonly log: Log;
+}
+
+type Order = RequestOf<"index.recover">;
+type Outcome = "begun" | "blocked" | "empty" | undefined;
+
+/** Somebody who is left does not answer, or answers what cannot be. */
+class Blocked extends Error {}
+
+/**
+ * Recovers the slices that this node is to take over. Throws Unavailable when a node does not answer that is not said to
+ * be lost.
+ */
+export async function recover(
+  options: RecoverOptions,
+  slices: number,
+  order: Order,
+): Promise<ReplyOf<"index.recover">> {
+  const { directory, route } = options;
+  const lost = new Set(order.lost);
+  const others = route
+    .members()
+    .filter(
+      ({ id, state }) => id !== nodeOfVoter(route.voter) && state !== "left" && !lost.has(id),
+    );
+  // Of later views that nobody here has heard of, and which are not to be cut off.
+  const told = await Promise.all(others.map(({ id }) => directory.learnAll(id)));
+  const silent = others.filter((_, i) => !told[i]).map(({ id }) => id);
+  if (silent.length > 0) {
+    const names = silent.join(", ");
+    throw new RingstowError(
+      "Unavailable",
+      `Cannot recover: no answer from ${names}, not said to be lost`,
+    );
+  }
+  const slots = new Slots(slicesAtOnce);
+  const outcomes = await Promise.all(
+    Array.from({ length: slices }, (_, slice) =>
+      slots.run(() => recoverSlice(options, slice as Slice, lost, order)),
+    ),
+  );
+  const count = (what: Outcome): number => outcomes.filter((each) => each === what).length;
+  return { slices: count("begun"), blocked: count("blocked"), empty: count("empty") };
+}
+
+async function recoverSlice(
+  options: RecoverOptions,
+  slice: Slice,
+  lost: ReadonlySet<NodeId>,
+  order: Order,
+): Promise<Outcome> {
+  const { standings, directory, settler, route, log } = options;
+  const newest = directory.viewOf(slice);
+  const concerned = [...new Set([...newest.members, ...(newest.previous?.members ?? [])])];
+  const left = concerned.filter((voter) => !lost.has(nodeOfVoter(voter)));
+  if (left.length === concerned.length) return undefined;
+  const isOrphan = !left.some((voter) => newest.members.includes(voter));
+  if (!hasPart(options, slice, newest) && !(isOrphan && order.orphans)) return undefined;
+  try {
+    const parts = await partsOf(options, slice, newest, left);
+    const recovery = recoveryOf(newest, parts);
+    if (!recovery) return undefined;
+    const { by, from } = recovery;
+    if (by === undefined ? !order.orphans : by !== route.voter) return undefined;
+    if (from.members.length === 0 && !order.startEmpty) return "empty";
+    const wasActive = parts.get(route.voter) === "active";
+    if (
+      directory.viewOf(slice).epoch > newest.epoch ||
+      isActive(standings, slice, newest) !== wasActive
+    )
+      throw new Blocked("the slice goes on by itself meanwhile");
+    const view = { epoch: newest.epoch + EPOCHS_SKIPPED, members: [route.voter] };
+    const { lost: names } = order;
+    const fields = { slice, epoch: view.epoch, lost: names, from: from.members };
+    log.error(
+      "A view goes on without its majority, by an operator's order: writes may be lost",
+      fields,
+    );
+    void settler.settle(slice, { view, previous: from });
+    return "begun";
+  } catch (error) {
+    const isMendable = error instanceof TransportError || error instanceof RingstowError;
+    if (!(error instanceof Blocked) && !isMendable) throw error;
+    log.warn("Cannot recover a slice yet", { slice, reason: error.message });
+    return "blocked";
+  }
+}
+
+/** Asks all who are left of a slice's newest two views what they are in it, unless this node alone can tell. */
+async function partsOf(
+  { standings, directory, peers, route }: RecoverOptions,
+  slice: Slice,
+  newest: KnownView,
+  left: readonly VoterId[],
+): Promise<Map<VoterId, Part>> {
+  const { previous, ...view } = newest;
+  const stay = left.filter((voter) => view.members.includes(voter));
+  const isLost = stay.length < majorityOf(view.members.length);
+  const isFirst = stay.length === 1 || !isLost;
+  if (isFirst && isActive(standings, slice, newest))
+    return new Map(stay.map((voter) => [voter, voter === route.voter ? "active" : "none"]));
+  if (!previous) {
+    if (view.epoch > 1 && stay.length > 0) throw new Blocked("the view before is not known");
+    return new Map(stay.map((voter) => [voter, "active"]));
+  }
+  const ask = async (voter: VoterId): Promise<SealReply> => {
+    const change = { view, previous };
+    if (voter === route.voter) return standings.seal(slice, change);
+    const peer = route.peer(nodeOfVoter(voter));
+    if (!peer) throw new Blocked(`${voter} is not known, and not said to be lost`);
+    return peers.call(peer, "index.seal", { slice, change }, prepareTimeoutMs);
+  };
+  const partOf = async (voter: VoterId): Promise<[VoterId, Part]> => {
+    const reply = await ask(voter);
+    if (reply.ok) return [voter, reply.state === "joined" ? "active" : reply.state];
+    directory.learn(slice, reply.view);
+    if (reply.epoch > view.epoch) throw new Blocked(`${voter} votes in a later view`);
+    return [voter, "none"];
+  };
+  return new Map(await Promise.all(left.map(partOf)));
+}
+
+/** Whether this node may be the one to take over: a member of the newest view, or it holds what that one starts from. */
+function hasPart(
+  { standings, route }: RecoverOptions,
+  slice: Slice,
+  { members, previous }: KnownView,
+): boolean {
+  const { view, mode } = standings.standing(slice);
+  return members.includes(route.voter) || (mode !== "none" && view.epoch === previous?.epoch);
+}
+
+function isActive(
+  standings: Pick<ViewReplica, "standing">,
+  slice: Slice,
+  { epoch }: View,
+): boolean {
+  const { view, mode } = standings.standing(slice);
+  return mode === "active" && view.epoch === epoch;
 }

@@ -2,7 +2,6 @@
 // knows of views (view-directory), how it gets into one (view-joiner), how a leader hands over to the next one while it
 // serves (handovers), how a change is brought to an end (view-settler), who leads it first (first-lead), which changes
 // its leaders want (view-keeper), and what follows one (register-renewal).
-import { type NodeId } from "../../shared/ids.ts";
 import {
   servingMs,
   settleBackupMs,
@@ -10,6 +9,7 @@ import {
   viewLearnTriesMax,
   viewTellersMax,
 } from "../../shared/limits.ts";
+import { type ReplyOf, type RequestOf } from "../../shared/protocol.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Ballot } from "../../shared/versions.ts";
 import { type Peers } from "../peers.ts";
@@ -140,16 +140,14 @@ export class ViewChanges {
 
   /**
    * An operator says that these nodes are lost for good. Slices whose majority is among them go on with the members that
-   * are left; writes may be lost. All other nodes are asked for later views before. Gives the number of slices that this
-   * node begins to recover.
+   * are left; writes may be lost.
    */
-  async recover(lost: ReadonlySet<NodeId>): Promise<number> {
-    const { route, log, sliceBits } = this.#options;
-    const others = route.live().filter(({ id }) => id !== route.self.id && !lost.has(id));
-    await Promise.all(others.map(({ id }) => this.directory.learnAll(id)));
+  recover(order: RequestOf<"index.recover">): Promise<ReplyOf<"index.recover">> {
+    const { route, peers, log, sliceBits } = this.#options;
     const { directory } = this;
     const [standings, settler] = [this.#standings, this.#settler];
-    return recover({ standings, directory, settler, self: route.voter, log }, 2 ** sliceBits, lost);
+    const parts = { standings, directory, settler, peers, route, log };
+    return recover(parts, 2 ** sliceBits, order);
   }
 
   // ------------------------------------------------------------------ inside
@@ -271,8 +269,6 @@ export class ViewChanges {
       complete: await this.#joiner.precopy(slice, { member: source, epoch, page }),
     }));
     peers.onCall("index.views", (request) => this.directory.tell(request));
-    peers.onCall("index.recover", async ({ lost }) => ({
-      slices: await this.recover(new Set(lost)),
-    }));
+    peers.onCall("index.recover", (order) => this.recover(order));
   }
 }

@@ -253,7 +253,8 @@ export class ViewJoiner {
     }
     const held = new Map<string, Holding>();
     for (const source of sources) await this.#list(slice, source, held);
-    const gone = await this.#takeOver(slice, held);
+    // Where nobody held anything, what this folder has is all there is.
+    const gone = sources.length > 0 ? await this.#takeOver(slice, held) : [];
     if (await standings.activate(slice, change, gone)) {
       this.#precopies.delete(slice);
       onActive(slice, change);

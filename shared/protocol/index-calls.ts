@@ -267,10 +267,19 @@ export const indexCalls = {
     request: z.object({ slices: z.optional(z.array(slice)), after: z.optional(z.int()) }),
     reply: z.object({ views: z.array(z.object({ slice, view: knownView })), more: z.boolean() }),
   },
-  /** An operator's order after the loss of majorities: go on without these nodes. Gives the slices that will. */
+  /**
+   * An operator's order after the loss of majorities: go on without these nodes. `startEmpty`: slices that nobody who is
+   * left holds begin with nothing. `orphans`: the callee sees to those of which nobody is left at all; one node does.
+   * Gives how many slices the callee makes go on; how many it cannot, because somebody does not answer for them or they
+   * are changing; and how many would have to begin with nothing.
+   */
   "index.recover": {
-    request: z.object({ lost: z.array(nodeIdSchema) }),
-    reply: z.object({ slices: count }),
+    request: z.object({
+      lost: z.array(nodeIdSchema),
+      startEmpty: z.boolean(),
+      orphans: z.boolean(),
+    }),
+    reply: z.object({ slices: count, blocked: count, empty: count }),
   },
   /** A leader tells a member that it missed writes of these slices. */
   "index.behind": {

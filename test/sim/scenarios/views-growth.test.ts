@@ -102,39 +102,6 @@ test("three nodes of which one leaves go on with one voter a slice", async () =>
   expect(scene.history.violations()).toEqual([]);
 });
 
-test("two of three nodes are lost: nothing is served until an operator orders to go on with the last", async () => {
-  const scene = await Scene.open({ nodes: 3 });
-  const { world } = scene;
-  const client = scene.client("c");
-  const { value } = await scene.run(client.put("k", 50, { at: 0 }));
-  await world.clock.runFor(2_000);
-  const lost = [0, 1].map((i) => {
-    const id = world.id(i);
-    world.machines[i]!.wipe();
-    return id;
-  });
-  await world.clock.runFor(20_000);
-  expect(await scene.run(client.get("k", { at: 2 }))).toBeUndefined();
-  expect(await world.clock.settle(world.node(2).index.recover(new Set()))).toBe(0);
-  expect(await world.clock.settle(world.node(2).index.recover(new Set(lost)))).toBe(16);
-  await world.clock.runFor(2_000);
-  expect(await scene.run(client.get("k", { at: 2 }))).toEqual({ value });
-  const next = await scene.run(client.put("k", 50, { at: 2 }));
-  expect(next.outcome).toBe("ok");
-  // Two new nodes make it three again.
-  const added = [world.addNode(), world.addNode()];
-  const started = added.map((i) => world.restart(i));
-  await scene.run(Promise.all(started));
-  await world.clock.runFor(90_000);
-  for (const [slice, { members }] of voters(scene)) {
-    expect(
-      members.toSorted((a, b) => a - b),
-      `slice ${slice}`,
-    ).toEqual([2, 3, 4]);
-  }
-  expect(await scene.run(client.get("k", { at: 4 }))).toEqual({ value: next.value });
-});
-
 test("registers of a slice in which a node has no part are deleted when it starts", async () => {
   const { scene, world } = await openFilled({ nodes: 5 }, 60);
   await world.clock.runFor(2_000);

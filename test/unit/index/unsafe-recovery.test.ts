@@ -1,52 +1,125 @@
-// Which slices an operator's order brings back with the members that are left.
+// Who takes over a slice by an operator's order, and from whom, by what those who are left say that they are.
 import { expect, test } from "vitest";
-import { recoveryOf } from "../../../node/index/unsafe-recovery.ts";
-import { type SliceMode } from "../../../node/index/slice-state.ts";
-import {
-  type NodeId,
-  nodeOfVoter,
-  parseFolderId,
-  parseNodeId,
-  voterIdOf,
-} from "../../../shared/ids.ts";
-import { type Slice } from "../../../shared/slices.ts";
+import { type Part, recoveryOf } from "../../../node/index/unsafe-recovery.ts";
+import { type KnownView } from "../../../node/index/views.ts";
+import { type VoterId, parseFolderId, parseNodeId, voterIdOf } from "../../../shared/ids.ts";
 
-const [A, B, C] = ["1", "2", "3"].map((digit) =>
+const [A, B, C, D, E, F] = ["1", "2", "3", "4", "5", "6"].map((digit) =>
   voterIdOf(parseNodeId(digit.repeat(32)), parseFolderId(digit.repeat(16))),
-);
-const view = { epoch: 7, members: [A!, B!, C!] };
-const node = (voter: string | undefined): NodeId => nodeOfVoter(voter as never);
+) as [VoterId, VoterId, VoterId, VoterId, VoterId, VoterId];
 
-interface Case {
-  readonly lost: readonly (string | undefined)[];
-  readonly mode?: SliceMode;
-  /** The latest epoch that this node knows of. */
-  readonly known?: number;
-}
+type Answers = readonly (readonly [VoterId, Part])[];
+const before = { epoch: 7, members: [A, B, C] };
+/** C is replaced by D. */
+const view: KnownView = { epoch: 8, members: [A, B, D], previous: before };
+const recovery = (newest: KnownView, answers: Answers) => recoveryOf(newest, new Map(answers));
 
-function recovery({ lost, mode = "active", known = 7 }: Case) {
-  const standing = { view, previous: undefined, mode, forward: undefined, joining: undefined };
-  return recoveryOf(
-    { standing: () => standing },
-    { viewOf: () => ({ epoch: known, members: [B!] }) },
-    A!,
-    1 as Slice,
-    new Set(lost.map(node)),
-  );
-}
-
-test("recoveryOf goes on with the first member that is left, far above all epochs that may be", () => {
-  expect(recovery({ lost: [B, C] })).toEqual({
-    view: { epoch: 7 + 65_536, members: [A] },
-    previous: { epoch: 7, members: [A] },
-  });
+test.each<[string, Answers]>([
+  [
+    "a majority of the newest view is left, and one is active",
+    [
+      [A, "active"],
+      [B, "none"],
+      [C, "sealed"],
+    ],
+  ],
+  [
+    "a majority holds what those who join it need",
+    [
+      [A, "sealed"],
+      [C, "sealed"],
+      [D, "none"],
+    ],
+  ],
+  [
+    "some of them never took part",
+    [
+      [A, "empty"],
+      [C, "sealed"],
+      [D, "none"],
+    ],
+  ],
+])("a slice goes on by itself where %s", (_what, answers) => {
+  expect(recovery(view, answers)).toBeUndefined();
 });
 
-test.each<[string, Case]>([
-  ["a majority is left", { lost: [B] }],
-  ["this folder is among the lost", { lost: [A, B] }],
-  ["this folder does not vote any more", { lost: [B, C], mode: "sealed" }],
-  ["the slice has gone on to a later view", { lost: [B, C], known: 8 }],
-])("recoveryOf does nothing when %s", (_what, given) => {
-  expect(recovery(given)).toBeUndefined();
+test.each<[string, Answers, VoterId | undefined, KnownView]>([
+  [
+    "the only active member",
+    [
+      [D, "active"],
+      [C, "sealed"],
+    ],
+    D,
+    { epoch: 8, members: [D] },
+  ],
+  [
+    "who holds the view before",
+    [
+      [A, "sealed"],
+      [D, "none"],
+    ],
+    A,
+    { epoch: 7, members: [A] },
+  ],
+  [
+    "who was not told to give it up",
+    [
+      [A, "sealed"],
+      [C, "none"],
+    ],
+    A,
+    { epoch: 7, members: [A] },
+  ],
+  [
+    "the first who holds it",
+    [
+      [A, "none"],
+      [C, "sealed"],
+      [D, "none"],
+    ],
+    C,
+    { epoch: 7, members: [C] },
+  ],
+  ["who left it, when nobody else is there", [[C, "sealed"]], C, { epoch: 7, members: [C] }],
+  [
+    "who was about to join",
+    [
+      [B, "none"],
+      [D, "none"],
+    ],
+    B,
+    { epoch: 7, members: [] },
+  ],
+  ["anybody, when nobody holds it", [[C, "none"]], undefined, { epoch: 7, members: [] }],
+])("%s takes over", (_what, answers, by, from) => {
+  expect(recovery(view, answers)).toEqual({ by, from });
+});
+
+test("of five, two that are active go on together, the first of them", () => {
+  const five = { epoch: 3, members: [A, B, C, D, E] };
+  const answers: Answers = [
+    [B, "none"],
+    [C, "active"],
+    [E, "active"],
+  ];
+  expect(recovery(five, answers.slice(1))).toEqual({ by: C, from: { epoch: 3, members: [C, E] } });
+  expect(recovery(five, answers)).toBeUndefined();
+});
+
+test("where all of the newest view are lost, a majority of the one before answers for all of it", () => {
+  const answers: Answers = [
+    [A, "empty"],
+    [B, "sealed"],
+    [C, "sealed"],
+  ];
+  const newest = { epoch: 8, members: [D, E, F], previous: before };
+  expect(recovery(newest, answers)).toEqual({ by: B, from: before });
+});
+
+test("a view of which nobody is left, and whose predecessor nobody knows, begins with nothing", () => {
+  expect(recovery({ epoch: 8, members: [D, E, F] }, [])).toEqual({
+    by: undefined,
+    from: { epoch: 8, members: [] },
+  });
 });

@@ -50,7 +50,7 @@ export class FakeIndex implements Index {
     this.#clock = clock;
   }
 
-  async recover(): Promise<number> {
+  recover(): never {
     throw new Error("unused");
   }
 
