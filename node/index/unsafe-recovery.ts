@@ -86,12 +86,12 @@ export async function recover(
   order: Order,
 ): Promise<ReplyOf<"index.recover">> {
   const { directory, route } = options;
-  const lost = new Set(order.lost);
-  const others = route
-    .members()
-    .filter(
-      ({ id, state }) => id !== nodeOfVoter(route.voter) && state !== "left" && !lost.has(id),
-    );
+  const members = route.members();
+  // Who left the cluster gave its views to others before, or is lost with what it had.
+  const left = members.filter(({ state }) => state === "left").map(({ id }) => id);
+  const lost = new Set([...order.lost, ...left]);
+  const self = nodeOfVoter(route.voter);
+  const others = members.filter(({ id }) => id !== self && !lost.has(id));
   // Of later views that nobody here has heard of, and which are not to be cut off.
   const told = await Promise.all(others.map(({ id }) => directory.learnAll(id)));
   const silent = others.filter((_, i) => !told[i]).map(({ id }) => id);
@@ -139,12 +139,12 @@ async function recoverSlice(
     )
       throw new Blocked("the slice goes on by itself meanwhile");
     const view = { epoch: newest.epoch + EPOCHS_SKIPPED, members: [route.voter] };
-    const { lost: names } = order;
-    const fields = { slice, epoch: view.epoch, lost: names, from: from.members };
-    log.error(
-      "A view goes on without its majority, by an operator's order: writes may be lost",
-      fields,
-    );
+    log.error("A view goes on without its majority, by an operator's order: writes may be lost", {
+      slice,
+      epoch: view.epoch,
+      lost: order.lost,
+      from: from.members,
+    });
     void settler.settle(slice, { view, previous: from });
     return "begun";
   } catch (error) {
