@@ -8,6 +8,7 @@ import { join } from "node:path";
 import * as z from "zod/mini";
 import { type Genesis, folderIdSchema, genesisSchema } from "../../shared/genesis.ts";
 import { nodeIdSchema } from "../../shared/records.ts";
+import { commandLine } from "./command.ts";
 import { CliError } from "./cli-error.ts";
 import { type OpenedKey } from "./keys.ts";
 import { readIfThere, writeDurably } from "./durable-file.ts";
@@ -45,7 +46,7 @@ export async function readGenesis(folder: string): Promise<Genesis> {
   const text = await readIfThere(path);
   if (text === undefined) {
     throw new CliError(
-      `Cannot start: ${path} does not exist. Make a cluster with "ringstow init" first.`,
+      `Cannot find ${path}: give --data the folder of a node, or make a cluster with "${commandLine("init")}"`,
     );
   }
   const file = parseJson(text);
@@ -122,7 +123,7 @@ export async function readNodeFile(folder: string): Promise<NodeFile> {
   const text = await readIfThere(path);
   if (text === undefined) {
     throw new CliError(
-      `Cannot start: ${path} does not exist. "ringstow init" makes data folders, "ringstow node --join" joins a cluster.`,
+      `Cannot find ${path}: "${commandLine("init")}" makes data folders, "${commandLine("node --join")}" joins a cluster`,
     );
   }
   const parsed = nodeFileSchema.safeParse(parseJson(text));

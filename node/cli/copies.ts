@@ -2,6 +2,7 @@
 import { type Copies, copiesSchema } from "../../shared/copies.ts";
 import { type NodeStatus } from "../../shared/protocol/node.ts";
 import { TransportError } from "../ports.ts";
+import { commandLine } from "./command.ts";
 import { CliError } from "./cli-error.ts";
 import { readSecret } from "./cluster-files.ts";
 import { newRequestId } from "./new-request-id.ts";
@@ -36,7 +37,7 @@ export async function setCopies(data: string, copies: Copies): Promise<string> {
     }
     throw last;
   });
-  const decided = `${formatCopies(copies)} of everything from now on. The cluster sees to it by itself; "ringstow copies" tells how far it is.`;
+  const decided = `${formatCopies(copies)} of everything from now on. The cluster sees to it by itself; "${commandLine("copies")}" tells how far it is.`;
   return [decided, ...tooFew(copies, nodes)].join("\n");
 }
 

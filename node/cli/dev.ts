@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { RingstowError } from "../../shared/errors.ts";
 import { type Genesis } from "../../shared/genesis.ts";
 import { type Child, startChild, stopOnSignals } from "./child.ts";
+import { commandLine } from "./command.ts";
 import { CliError } from "./cli-error.ts";
 import { readDevKey, readGenesis, readNodeFile, readSecret, writeDevKey } from "./cluster-files.ts";
 import { withCluster } from "./cluster-service.ts";
@@ -86,14 +87,14 @@ export async function runDev(options: DevOptions): Promise<void> {
       if (joinAfter !== undefined) args.push("--join-after", String(joinAfter));
       if (repairAfter !== undefined) args.push("--repair-after", String(repairAfter));
       if (movePause !== undefined) args.push("--move-pause", String(movePause));
-      start(`node ${id.slice(0, 8)}`, args, `npm run ringstow -- ${args.join(" ")}`);
+      start(`node ${id.slice(0, 8)}`, args, commandLine(args.join(" ")));
     }
     await Promise.all(children.map(({ ready }) => ready));
     const nodes = folders.map(({ id, url, folder }, i): DevNode => {
       return { id, url, pid: children[i]!.process.pid!, dataDir: folder };
     });
     const args = ["gateway", "--data", data, "--host", HOST, "--port", String(port)];
-    const gateway = start("gateway", args, `npm run ringstow -- ${args.join(" ")}`);
+    const gateway = start("gateway", args, commandLine(args.join(" ")));
     await gateway.ready;
     for (const child of children) child.showOutput();
     await makeKeyAndBucket(data, key);
@@ -246,6 +247,6 @@ curl:
 Nodes:
 ${nodes.map(({ id, url, pid }) => `  ${id.slice(0, 8)}  ${url}  pid ${pid}`).join("\n")}
 
-Stop with Ctrl-C; all data stays. See the cluster with: npm run ringstow -- status --data ${data}
+Stop with Ctrl-C; all data stays. See the cluster with: ${commandLine(`status --data ${data}`)}
 `);
 }

@@ -6,6 +6,7 @@ import { type AccessKeyChange, accessKeyIdPattern, sealedFor } from "../../share
 import { listKeysMax } from "../../shared/limits.ts";
 import { type AccessKey, type Grants, type Permission } from "../../shared/records.ts";
 import { sealSecret } from "../../shared/sealed-secret.ts";
+import { commandLine } from "./command.ts";
 import { CliError } from "./cli-error.ts";
 import { type Cluster } from "./cluster-service.ts";
 import { newRequestId } from "./new-request-id.ts";
@@ -133,7 +134,7 @@ const day = (ms: number): string => new Date(ms).toISOString().slice(0, 16).repl
 
 /** One line a key, for people. */
 export function formatKeys(keys: readonly AccessKey[]): string {
-  if (keys.length === 0) return 'No access keys. Make one with "ringstow key create".\n';
+  if (keys.length === 0) return `No access keys. Make one with "${commandLine("key create")}".\n`;
   const rows = keys.map((key) => [
     key.id,
     key.name,

@@ -8,6 +8,7 @@ import { type ClusterStatus, clusterStatus } from "./status.ts";
 
 const callTimeoutMs = 10_000;
 const pollMs = 1_000;
+const tellMs = 5_000;
 
 /** Lets the running node of a data folder hand over its slices and the blocks that it holds; then it may be stopped. */
 export async function leaveCluster(data: string, tell: (line: string) => void): Promise<void> {
@@ -19,14 +20,15 @@ export async function leaveCluster(data: string, tell: (line: string) => void): 
   const secret = await readSecret(data);
   await withPeers(secret, `let the node of ${data} leave`, async (peers) => {
     await peers.call({ address, id }, "node.leave", {}, callTimeoutMs);
-    let last = "";
+    let toldMs = -Infinity;
     for (;;) {
       const own: NodeStatus = await peers.call({ address, id }, "node.status", {}, callTimeoutMs);
       const missing = missingCopies(await clusterStatus(data), id);
       if (own.slicesHeld === 0 && missing === 0) return;
-      const line = `${own.slicesHeld} slices to hand over, ${missing} blocks to copy`;
-      if (line !== last) tell(line);
-      last = line;
+      if (performance.now() - toldMs >= tellMs) {
+        toldMs = performance.now();
+        tell(`${own.slicesHeld} slices to hand over, ${missing} blocks to copy`);
+      }
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     }
   });

@@ -6,6 +6,7 @@ import { deriveSecrets } from "../../shared/peer-auth.ts";
 import { useSha256 } from "../../shared/sha256.ts";
 import { nodeSha256 } from "../runtime/node-sha256.ts";
 import { stopOnSignals, tellReady } from "./child.ts";
+import { commandLine } from "./command.ts";
 import { CliError, explain } from "./cli-error.ts";
 import { readNodeUrls, readSecret } from "./cluster-files.ts";
 import { formatProgress, parseCopies, setCopies } from "./copies.ts";
@@ -115,9 +116,9 @@ program
     );
     process.stdout.write(
       `Made a cluster of ${nodes.length} nodes. Move each folder to its machine, then start it there:\n${lines.join("\n")}\n` +
-        "  ringstow node --data FOLDER\n" +
-        "A gateway needs genesis.json and cluster.secret: ringstow gateway --data FOLDER\n" +
-        "Once they run, make an access key: ringstow key create --data FOLDER --all owner --create-buckets\n",
+        `  ${commandLine("node --data FOLDER")}\n` +
+        `A gateway needs genesis.json and cluster.secret: ${commandLine("gateway --data FOLDER")}\n` +
+        `Once they run, make an access key: ${commandLine("key create --data FOLDER --all owner --create-buckets")}\n`,
     );
   });
 

@@ -71,88 +71,93 @@ export interface RecoverOptions {
 }
 
 type Order = RequestOf<"index.recover">;
-type Outcome = "begun" | "blocked" | "empty" | undefined;
-
-/** Somebody who is left does not answer, or answers what cannot be. */
+/** Somebody who is left does not answer, or answers what cannot be: nobody takes over the slice now. */
 class Blocked extends Error {}
 
 /**
- * Recovers the slices that this node is to take over. Throws Unavailable when a node does not answer that is not said to
- * be lost.
+ * Recovers the slices that this node is to take over, and logs which. Throws Unavailable when a node does not answer that
+ * is not said to be lost.
  */
 export async function recover(
   options: RecoverOptions,
-  slices: number,
+  sliceCount: number,
   order: Order,
 ): Promise<ReplyOf<"index.recover">> {
-  const { directory, route } = options;
-  const members = route.members();
-  // Who left the cluster gave its views to others before, or is lost with what it had.
-  const left = members.filter(({ state }) => state === "left").map(({ id }) => id);
-  const lost = new Set([...order.lost, ...left]);
-  const self = nodeOfVoter(route.voter);
-  const others = members.filter(({ id }) => id !== self && !lost.has(id));
-  // Of later views that nobody here has heard of, and which are not to be cut off.
-  const told = await Promise.all(others.map(({ id }) => directory.learnAll(id)));
-  const silent = others.filter((_, i) => !told[i]).map(({ id }) => id);
-  if (silent.length > 0) {
-    const names = silent.join(", ");
-    throw new RingstowError(
-      "Unavailable",
-      `Cannot recover: no answer from ${names}, not said to be lost`,
-    );
-  }
+  const { log } = options;
+  log.error("An operator orders to go on without nodes: writes may be lost", { ...order });
+  const lost = await learnAllBut(order.lost, options);
+  const slices: Slice[] = [];
+  const reasons: Record<string, number> = {};
+  let [blocked, empty] = [0, 0];
+  const recoverOne = async (slice: Slice): Promise<void> => {
+    try {
+      const outcome = await recoverSlice(options, slice, lost, order);
+      if (outcome === "begun") slices.push(slice);
+      if (outcome === "empty") empty++;
+    } catch (error) {
+      const isMendable = error instanceof TransportError || error instanceof RingstowError;
+      if (!(error instanceof Blocked) && !isMendable) throw error;
+      blocked++;
+      reasons[error.message] = (reasons[error.message] ?? 0) + 1;
+    }
+  };
   const slots = new Slots(slicesAtOnce);
-  const outcomes = await Promise.all(
-    Array.from({ length: slices }, (_, slice) =>
-      slots.run(() => recoverSlice(options, slice as Slice, lost, order)),
-    ),
-  );
-  const count = (what: Outcome): number => outcomes.filter((each) => each === what).length;
-  return { slices: count("begun"), blocked: count("blocked"), empty: count("empty") };
+  const all = Array.from({ length: sliceCount }, (_, number) => number as Slice);
+  await Promise.all(all.map((slice) => slots.run(() => recoverOne(slice))));
+  if (slices.length > 0) log.error("Slices go on without their majority", { slices });
+  if (blocked > 0) log.warn("Slices cannot be recovered yet", { reasons });
+  return { slices: slices.length, blocked, empty };
 }
 
+/**
+ * Asks all nodes that are left for the views that they know: one that nobody here has heard of is not to be cut off.
+ * Gives who is lost. Who left the cluster gave its views to others before, or is lost with what it had.
+ */
+async function learnAllBut(
+  named: readonly NodeId[],
+  { directory, route }: RecoverOptions,
+): Promise<ReadonlySet<NodeId>> {
+  const members = route.members();
+  const left = members.filter(({ state }) => state === "left").map(({ id }) => id);
+  const lost = new Set([...named, ...left]);
+  const self = nodeOfVoter(route.voter);
+  const others = members.filter(({ id }) => id !== self && !lost.has(id));
+  const told = await Promise.all(others.map(({ id }) => directory.learnAll(id)));
+  const silent = others.filter((_, i) => !told[i]).map(({ id }) => id);
+  if (silent.length === 0) return lost;
+  throw new RingstowError(
+    "Unavailable",
+    `Cannot recover: no answer from ${silent.join(", ")}, not said to be lost`,
+  );
+}
+
+/** "empty": this node would have to begin with nothing. Throws Blocked, TransportError, RingstowError. */
 async function recoverSlice(
   options: RecoverOptions,
   slice: Slice,
   lost: ReadonlySet<NodeId>,
   order: Order,
-): Promise<Outcome> {
-  const { standings, directory, settler, route, log } = options;
+): Promise<"begun" | "empty" | undefined> {
+  const { standings, directory, settler, route } = options;
   const newest = directory.viewOf(slice);
   const concerned = [...new Set([...newest.members, ...(newest.previous?.members ?? [])])];
   const left = concerned.filter((voter) => !lost.has(nodeOfVoter(voter)));
   if (left.length === concerned.length) return undefined;
   const isOrphan = !left.some((voter) => newest.members.includes(voter));
   if (!hasPart(options, slice, newest) && !(isOrphan && order.orphans)) return undefined;
-  try {
-    const parts = await partsOf(options, slice, newest, left);
-    const recovery = recoveryOf(newest, parts);
-    if (!recovery) return undefined;
-    const { by, from } = recovery;
-    if (by === undefined ? !order.orphans : by !== route.voter) return undefined;
-    if (from.members.length === 0 && !order.startEmpty) return "empty";
-    const wasActive = parts.get(route.voter) === "active";
-    if (
-      directory.viewOf(slice).epoch > newest.epoch ||
-      isActive(standings, slice, newest) !== wasActive
-    )
-      throw new Blocked("the slice goes on by itself meanwhile");
-    const view = { epoch: newest.epoch + EPOCHS_SKIPPED, members: [route.voter] };
-    log.error("A view goes on without its majority, by an operator's order: writes may be lost", {
-      slice,
-      epoch: view.epoch,
-      lost: order.lost,
-      from: from.members,
-    });
-    void settler.settle(slice, { view, previous: from });
-    return "begun";
-  } catch (error) {
-    const isMendable = error instanceof TransportError || error instanceof RingstowError;
-    if (!(error instanceof Blocked) && !isMendable) throw error;
-    log.warn("Cannot recover a slice yet", { slice, reason: error.message });
-    return "blocked";
-  }
+  const parts = await partsOf(options, slice, newest, left);
+  const recovery = recoveryOf(newest, parts);
+  if (!recovery) return undefined;
+  const { by, from } = recovery;
+  if (by === undefined ? !order.orphans : by !== route.voter) return undefined;
+  if (from.members.length === 0 && !order.startEmpty) return "empty";
+  const wasActive = parts.get(route.voter) === "active";
+  const isLater = directory.viewOf(slice).epoch > newest.epoch;
+  if (isLater || isActive(standings, slice, newest) !== wasActive)
+    throw new Blocked("the slice goes on by itself meanwhile");
+  const view = { epoch: newest.epoch + EPOCHS_SKIPPED, members: [route.voter] };
+  void settler.settle(slice, { view, previous: from });
+  return "begun";
 }
 
 /** Asks all who are left of a slice's newest two views what they are in it, unless this node alone can tell. */
