@@ -205,7 +205,7 @@ interface RecoverFlags {
   readonly data: string;
   readonly lost: string[];
   readonly acceptDataLoss: boolean;
-  readonly startEmpty: boolean;
+  readonly startAnyway: boolean;
 }
 
 program
@@ -222,8 +222,8 @@ program
   )
   .option("--accept-data-loss", "yes: writes that only the lost nodes had are gone", false)
   .option(
-    "--start-empty",
-    "slices that nobody who is left holds begin with nothing: every name in them is gone",
+    "--start-anyway",
+    "slices that nobody who is left holds begin with what happens to be there, old or nothing",
     false,
   )
   .action(async (options: RecoverFlags) => {
@@ -233,10 +233,10 @@ program
           "Say --accept-data-loss when that is understood",
       );
     }
-    const { lost, startEmpty } = options;
-    const report = await recoverCluster(resolve(options.data), lost, startEmpty);
-    process.stdout.write(`${formatRecovery(report, lost, startEmpty)}\n`);
-    if (report.blocked > 0) process.exitCode = 1;
+    const { data, lost, startAnyway } = options;
+    const report = await recoverCluster(resolve(data), lost, startAnyway);
+    process.stdout.write(`${formatRecovery(report, lost)}\n`);
+    if (report.blocked + report.unheld > 0) process.exitCode = 1;
   });
 
 program

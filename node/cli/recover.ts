@@ -9,66 +9,80 @@ import { type NodeLine, clusterStatus } from "./status.ts";
 /** A node asks all others for their views before, and those who have a part in a slice. */
 const callTimeoutMs = 120_000;
 
-export type RecoveryReport = ReplyOf<"index.recover">;
+/** What becomes of the slices that lost their majority. */
+export interface RecoveryReport {
+  /** How many go on. */
+  readonly slices: number;
+  /** How many cannot yet, and some reasons. */
+  readonly blocked: number;
+  readonly reasons: readonly string[];
+  /** How many nobody who is left holds. */
+  readonly unheld: number;
+}
 
 /**
- * Orders all nodes that are left to go on without some that are lost for good. Gives what becomes of the slices. Throws
- * CliError when one of the lost answers, or one of the others does not.
+ * Orders all nodes that are left to go on without some that are lost for good. Throws CliError when one of the lost
+ * answers, or one of the others does not.
  * @param lost ids, or their first digits
- * @param startEmpty slices that nobody who is left holds begin with nothing
+ * @param startAnyway slices that nobody who is left holds begin with what happens to be there
  */
 export async function recoverCluster(
   data: string,
   lost: readonly string[],
-  startEmpty: boolean,
+  startAnyway: boolean,
 ): Promise<RecoveryReport> {
-  const { nodes } = await clusterStatus(data, { askDead: true });
-  const ids = lost.map((text) => idOf(text, nodes));
-  const isLost = ({ id }: NodeLine): boolean => ids.includes(id as NodeId);
-  const running = nodes.find((node) => isLost(node) && node.status);
+  const { nodes } = await clusterStatus(data, { askAll: true });
+  const named = new Set(lost.map((text) => idOf(text, nodes)));
+  const running = nodes.find(({ id, status }) => named.has(id as NodeId) && status);
   if (running) throw new CliError(`Cannot recover without node ${running.id}: it answers`);
-  const silent = nodes.filter((node) => !isLost(node) && !node.status && node.state !== "left");
-  if (silent.length > 0) {
+  const silent = nodes.filter(({ id, status }) => !named.has(id as NodeId) && !status);
+  const missing = silent.filter(({ state }) => state !== "left");
+  if (missing.length > 0) {
     throw new CliError(
-      `Cannot recover: no answer from ${silent.map(({ id }) => id).join(", ")}, which may hold what is newest. ` +
+      `Cannot recover: no answer from ${missing.map(({ id }) => id).join(", ")}, which may hold what is newest. ` +
         "Start it again, or name it with --lost, too",
     );
   }
-  const secret = await readSecret(data);
-  const left = nodes.flatMap(({ status }) => status?.peerAddress ?? []);
-  const total = { slices: 0, blocked: 0, empty: 0 };
-  await withPeers(secret, "recover", async (peers) => {
-    const orders = left.map(async (address, i) => {
-      const order = { lost: ids, startEmpty, orphans: i === 0 };
-      const reply = await peers.call({ address }, "index.recover", order, callTimeoutMs);
-      total.slices += reply.slices;
-      total.blocked += reply.blocked;
-      total.empty += reply.empty;
+  // One that left the cluster, and does not even finish that, is as good as lost.
+  const ids = [...named, ...silent.map(({ id }) => id as NodeId)];
+  const addresses = nodes.flatMap(({ status }) => status?.peerAddress ?? []);
+  return withPeers(await readSecret(data), "recover", async (peers) => {
+    const orders = addresses.map((address, i) => {
+      const order = { lost: ids, startAnyway, orphans: i === 0 };
+      return peers.call({ address }, "index.recover", order, callTimeoutMs);
     });
+    // All are waited for: what one refuses, others may have begun.
     const ends = await Promise.allSettled(orders);
     const failed = ends.find((end) => end.status === "rejected");
     if (failed) throw failed.reason;
+    return addUp(ends.flatMap((end) => (end.status === "fulfilled" ? [end.value] : [])));
   });
-  return total;
+}
+
+/** Several nodes may wait for the same slice. */
+function addUp(replies: readonly ReplyOf<"index.recover">[]): RecoveryReport {
+  return {
+    slices: replies.reduce((sum, { slices }) => sum + slices, 0),
+    blocked: new Set(replies.flatMap(({ blocked }) => blocked)).size,
+    reasons: [...new Set(replies.flatMap(({ reasons }) => reasons))],
+    unheld: replies.reduce((sum, { unheld }) => sum + unheld, 0),
+  };
 }
 
 /** For people; what is left to do included. */
 export function formatRecovery(
-  report: RecoveryReport,
+  { slices, blocked, reasons, unheld }: RecoveryReport,
   lost: readonly string[],
-  startEmpty: boolean,
 ): string {
-  const { slices, blocked, empty } = report;
   const lines = [`${slices} slices go on without ${lost.join(", ")}.`];
   if (blocked > 0) {
-    lines.push(
-      `${blocked} slices wait: they change just now, or not all who are left answered for them. Give the order again.`,
-    );
+    const why = reasons.map((reason) => `  ${reason}\n`).join("");
+    lines.push(`${blocked} slices cannot yet:\n${why}Give the order again.`);
   }
-  if (empty > 0 && !startEmpty) {
+  if (unheld > 0) {
     lines.push(
-      `${empty} slices stay away: nobody who is left holds them. With --start-empty they begin with nothing: every name ` +
-        "in them is gone then.",
+      `${unheld} slices stay away: nobody who is left holds them. With --start-anyway they begin with what happens to be ` +
+        "there, which is old or nothing: most names in them are gone then.",
     );
   }
   return lines.join("\n");

@@ -25,10 +25,10 @@ export interface NodeLine extends MemberStatus {
 
 const timeoutMs = 5_000;
 
-/** @param options askDead: asks members that others hold for dead, too */
+/** @param options askAll: members that others hold for dead, or that leave, too */
 export async function clusterStatus(
   data: string,
-  options: { askDead?: boolean } = {},
+  options: { askAll?: boolean } = {},
 ): Promise<ClusterStatus> {
   const genesis = await readGenesis(data);
   const secrets = deriveSecrets(await readSecret(data));
@@ -48,7 +48,7 @@ export async function clusterStatus(
   const nodes = await Promise.all(
     first.members.map(async (member): Promise<NodeLine> => {
       const isThere = member.state === "alive" || member.state === "suspect";
-      const answers = isThere || (member.state === "dead" && options.askDead === true);
+      const answers = isThere || options.askAll === true;
       const status = answers ? await read(member.url).catch(() => undefined) : undefined;
       return { ...member, status };
     }),

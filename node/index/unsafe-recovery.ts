@@ -21,43 +21,50 @@ import { type KnownView, type View, majorityOf } from "./views.ts";
 /** Above every epoch that the lost members may have decided and nobody else knows. */
 const EPOCHS_SKIPPED = 1 << 16;
 const slicesAtOnce = 32;
+const reasonsMax = 8;
 
 /**
  * What a node is to a slice's newest view: "active" in it; "sealed" or "empty": gave up its vote in the view before, with
- * what it holds or without ever having taken part; "none": holds nothing that counts, as who is about to join.
+ * what it holds or without ever having taken part; "joining" that one still, for what it took while it was handed over
+ * to; "none": nothing that counts, as who is about to join the newest.
  */
-export type Part = "active" | "sealed" | "empty" | "none";
+export type Part = "active" | "sealed" | "empty" | "joining" | "none";
 
 /** Who goes on, and from what. */
 export interface Recovery {
   /** Undefined: a node that has no part in the slice. */
   readonly by: VoterId | undefined;
-  /** Those who hold what it goes on from; nobody: it begins with nothing. */
+  /** Those who hold what it goes on from; nobody: it begins with what `by` happens to have. */
   readonly from: View;
 }
 
 /**
- * What recovers a slice; undefined when it goes on by itself.
+ * What recovers a slice; undefined when it goes on by itself; "later": first somebody joins what can be joined yet.
  * @param parts of all who are left of the newest view and of the one before
  */
 export function recoveryOf(
   newest: KnownView,
   parts: ReadonlyMap<VoterId, Part>,
-): Recovery | undefined {
+): Recovery | "later" | undefined {
   const { epoch, members, previous } = newest;
   const left = members.filter((member) => parts.has(member));
+  const isLost = left.length < majorityOf(members.length);
   const active = left.filter((member) => parts.get(member) === "active");
-  if (active.length > 0) {
-    const isLost = left.length < majorityOf(members.length);
+  if (active.length > 0)
     return isLost ? { by: active[0], from: { epoch, members: active } } : undefined;
-  }
   const before = previous ?? { epoch, members: [] };
-  const sealed = before.members.filter((member) => parts.get(member) === "sealed");
-  const empty = before.members.filter((member) => parts.get(member) === "empty");
-  if (sealed.length === 0) return { by: left[0], from: { epoch: before.epoch, members: [] } };
-  const isMajority = sealed.length + empty.length >= majorityOf(before.members.length);
+  const are = (part: Part): VoterId[] => before.members.filter((each) => parts.get(each) === part);
+  const [sealed, joining] = [are("sealed"), are("joining")];
+  if (sealed.length === 0) {
+    // Who is about to join has copied something.
+    const by = joining[0] ?? left.find((member) => parts.get(member) === "none") ?? left[0];
+    return { by, from: { epoch: before.epoch, members: [] } };
+  }
+  const isMajority = sealed.length + are("empty").length >= majorityOf(before.members.length);
   // Who is left of the newest view joins it then.
-  if (isMajority && left.length > 0) return undefined;
+  if (isMajority && left.length > 0) return isLost ? "later" : undefined;
+  // It may have what was decided and no other who is left has seen.
+  if (!isMajority && joining.length > 0) return "later";
   return { by: sealed[0], from: isMajority ? before : { epoch: before.epoch, members: sealed } };
 }
 
@@ -85,61 +92,66 @@ export async function recover(
 ): Promise<ReplyOf<"index.recover">> {
   const { log } = options;
   log.error("An operator orders to go on without nodes: writes may be lost", { ...order });
-  const lost = await learnAllBut(order.lost, options);
+  const lost = new Set(order.lost);
+  await learnAllBut(lost, options);
   const slices: Slice[] = [];
-  const reasons: Record<string, number> = {};
-  let [blocked, empty] = [0, 0];
+  const blocked: Slice[] = [];
+  const reasons = new Set<string>();
+  let unheld = 0;
   const recoverOne = async (slice: Slice): Promise<void> => {
     try {
       const outcome = await recoverSlice(options, slice, lost, order);
       if (outcome === "begun") slices.push(slice);
-      if (outcome === "empty") empty++;
+      if (outcome === "unheld") unheld++;
     } catch (error) {
       const isMendable = error instanceof TransportError || error instanceof RingstowError;
       if (!(error instanceof Blocked) && !isMendable) throw error;
-      blocked++;
-      reasons[error.message] = (reasons[error.message] ?? 0) + 1;
+      blocked.push(slice);
+      if (reasons.size < reasonsMax) reasons.add(error.message);
     }
   };
   const slots = new Slots(slicesAtOnce);
   const all = Array.from({ length: sliceCount }, (_, number) => number as Slice);
   await Promise.all(all.map((slice) => slots.run(() => recoverOne(slice))));
   if (slices.length > 0) log.error("Slices go on without their majority", { slices });
-  if (blocked > 0) log.warn("Slices cannot be recovered yet", { reasons });
-  return { slices: slices.length, blocked, empty };
+  if (blocked.length > 0)
+    log.warn("Slices cannot be recovered yet", { slices: blocked, reasons: [...reasons] });
+  return { slices: slices.length, blocked, reasons: [...reasons], unheld };
 }
 
 /**
- * Asks all nodes that are left for the views that they know: one that nobody here has heard of is not to be cut off.
- * Gives who is lost. Who left the cluster gave its views to others before, or is lost with what it had.
+ * Asks all nodes that are left for the views that they know, those too that are leaving the cluster: one that nobody here
+ * has heard of is not to be cut off.
  */
 async function learnAllBut(
-  named: readonly NodeId[],
+  lost: ReadonlySet<NodeId>,
   { directory, route }: RecoverOptions,
-): Promise<ReadonlySet<NodeId>> {
-  const members = route.members();
-  const left = members.filter(({ state }) => state === "left").map(({ id }) => id);
-  const lost = new Set([...named, ...left]);
+): Promise<void> {
   const self = nodeOfVoter(route.voter);
-  const others = members.filter(({ id }) => id !== self && !lost.has(id));
+  const others = route.members().filter(({ id }) => id !== self && !lost.has(id));
   const told = await Promise.all(others.map(({ id }) => directory.learnAll(id)));
   const silent = others.filter((_, i) => !told[i]).map(({ id }) => id);
-  if (silent.length === 0) return lost;
+  if (silent.length === 0) return;
   throw new RingstowError(
     "Unavailable",
     `Cannot recover: no answer from ${silent.join(", ")}, not said to be lost`,
   );
 }
 
-/** "empty": this node would have to begin with nothing. Throws Blocked, TransportError, RingstowError. */
+/** "unheld": nobody holds it, and this node would be the one to begin anew. Throws Blocked, TransportError, RingstowError. */
 async function recoverSlice(
   options: RecoverOptions,
   slice: Slice,
   lost: ReadonlySet<NodeId>,
   order: Order,
-): Promise<"begun" | "empty" | undefined> {
+): Promise<"begun" | "unheld" | undefined> {
   const { standings, directory, settler, route } = options;
-  const newest = directory.viewOf(slice);
+  const newest = newestOf(options, slice);
+  for (const node of newest.members.map(nodeOfVoter)) {
+    // After a while the dead are forgotten, but views still name them.
+    const isKnown = node === nodeOfVoter(route.voter) || route.peer(node) !== undefined;
+    if (!isKnown && !lost.has(node)) throw new Blocked(unknown(node));
+  }
   const concerned = [...new Set([...newest.members, ...(newest.previous?.members ?? [])])];
   const left = concerned.filter((voter) => !lost.has(nodeOfVoter(voter)));
   if (left.length === concerned.length) return undefined;
@@ -148,9 +160,10 @@ async function recoverSlice(
   const parts = await partsOf(options, slice, newest, left);
   const recovery = recoveryOf(newest, parts);
   if (!recovery) return undefined;
+  if (recovery === "later") throw new Blocked("somebody has to join another view before");
   const { by, from } = recovery;
   if (by === undefined ? !order.orphans : by !== route.voter) return undefined;
-  if (from.members.length === 0 && !order.startEmpty) return "empty";
+  if (from.members.length === 0 && !order.startAnyway) return "unheld";
   const wasActive = parts.get(route.voter) === "active";
   const isLater = directory.viewOf(slice).epoch > newest.epoch;
   if (isLater || isActive(standings, slice, newest) !== wasActive)
@@ -181,7 +194,7 @@ async function partsOf(
     const change = { view, previous };
     if (voter === route.voter) return standings.seal(slice, change);
     const peer = route.peer(nodeOfVoter(voter));
-    if (!peer) throw new Blocked(`${voter} is not known, and not said to be lost`);
+    if (!peer) throw new Blocked(unknown(nodeOfVoter(voter)));
     return peers.call(peer, "index.seal", { slice, change }, prepareTimeoutMs);
   };
   const partOf = async (voter: VoterId): Promise<[VoterId, Part]> => {
@@ -189,20 +202,41 @@ async function partsOf(
     if (reply.ok) return [voter, reply.state === "joined" ? "active" : reply.state];
     directory.learn(slice, reply.view);
     if (reply.epoch > view.epoch) throw new Blocked(`${voter} votes in a later view`);
-    return [voter, "none"];
+    // Who never was in the view before says that it is empty, unless it took registers for it.
+    const isOwed = previous.members.includes(voter) && reply.epoch < previous.epoch;
+    return [voter, isOwed ? "joining" : "none"];
   };
   return new Map(await Promise.all(left.map(partOf)));
 }
 
-/** Whether this node may be the one to take over: a member of the newest view, or it holds what that one starts from. */
+/** The newest view that is known, with what it was made from, if this folder knows that. */
+function newestOf(
+  { standings, directory }: Pick<RecoverOptions, "standings" | "directory">,
+  slice: Slice,
+): KnownView {
+  const heard = directory.viewOf(slice);
+  if (heard.previous) return heard;
+  const own = standings.newestView(slice);
+  if (own.epoch === heard.epoch) return own;
+  const { view, mode } = standings.standing(slice);
+  return mode !== "none" && view.epoch === heard.epoch - 1 ? { ...heard, previous: view } : heard;
+}
+
+/** Whether this node may be the one to take over: a member of the newest view, or it has what that one starts from. */
 function hasPart(
   { standings, route }: RecoverOptions,
   slice: Slice,
   { members, previous }: KnownView,
 ): boolean {
-  const { view, mode } = standings.standing(slice);
-  return members.includes(route.voter) || (mode !== "none" && view.epoch === previous?.epoch);
+  const { view, mode, joining } = standings.standing(slice);
+  if (members.includes(route.voter)) return true;
+  return (
+    previous !== undefined && (mode === "none" ? joining?.view : view)?.epoch === previous.epoch
+  );
 }
+
+const unknown = (node: NodeId): string =>
+  `node ${node} is not known any more, and not said to be lost`;
 
 function isActive(
   standings: Pick<ViewReplica, "standing">,

@@ -189,8 +189,11 @@ export class ViewReplica {
     const isStale = view.epoch < change.previous.epoch && mode !== "none";
     // An earlier view is not joined any more, whether this folder is of the later one or not.
     const isOvertaken = joining !== undefined && joining.view.epoch < change.view.epoch;
-    const isBound = state.spared !== undefined && joining?.view.epoch === change.previous.epoch;
     // What it took for the view that it joins counts there: it joins that one first, while it can.
+    const isBound =
+      state.spared !== undefined &&
+      joining?.view.epoch === change.previous.epoch &&
+      change.previous.members.length > 0;
     if (isBound && !settled) return true;
     if ((isNew || isOvertaken) && leader === undefined) state.spared = undefined;
     if (isNew || isOvertaken) state.joining = isMember ? change : undefined;

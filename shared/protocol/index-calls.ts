@@ -268,18 +268,23 @@ export const indexCalls = {
     reply: z.object({ views: z.array(z.object({ slice, view: knownView })), more: z.boolean() }),
   },
   /**
-   * An operator's order after the loss of majorities: go on without these nodes. `startEmpty`: slices that nobody who is
-   * left holds begin with nothing. `orphans`: the callee sees to those of which nobody is left at all; one node does.
-   * Gives how many slices the callee makes go on; how many it cannot, because somebody does not answer for them or they
-   * are changing; and how many would have to begin with nothing.
+   * An operator's order after the loss of majorities: go on without these nodes. `startAnyway`: slices that nobody who
+   * is left holds begin with what happens to be there. `orphans`: the callee sees to those of which nobody is left at
+   * all; one node does. Gives how many slices the callee makes go on; which it cannot yet, and why; and how many nobody
+   * holds, of those that it would begin anew.
    */
   "index.recover": {
     request: z.object({
       lost: z.array(nodeIdSchema),
-      startEmpty: z.boolean(),
+      startAnyway: z.boolean(),
       orphans: z.boolean(),
     }),
-    reply: z.object({ slices: count, blocked: count, empty: count }),
+    reply: z.object({
+      slices: count,
+      blocked: z.array(slice),
+      reasons: z.array(z.string()),
+      unheld: count,
+    }),
   },
   /** A leader tells a member that it missed writes of these slices. */
   "index.behind": {

@@ -13,7 +13,7 @@ const HASHES: Record<number, string> = {
   4: "1edcbc350d4ac86d4024464f8d63bb437526553897ab397a9181e35cbdbe3293",
   5: "1c78b836a7f7af54989ea6ac0dad004c563230203fc4df7d3dfdaedc7cc4a873",
   6: "c1984387dbec3f4512cd27dfe2f3c5fa319b745e7458b3879b1f249e6ea0e6f1",
-  7: "146ac1342676c56b5e4d9f96d40fc0efb7c557653e44bd04e3430cb72a9bbdb4",
+  7: "4819f038a57ba3fbf55f0c036d677fe4d98f745b83fdccf9aad5ffb57db00d64",
 };
 
 test("the schemas of the calls are those of PROTOCOL_VERSION", () => {

@@ -91,6 +91,15 @@ test.each<[string, Answers, VoterId | undefined, KnownView]>([
     B,
     { epoch: 7, members: [] },
   ],
+  [
+    "who took some of it",
+    [
+      [C, "joining"],
+      [D, "none"],
+    ],
+    C,
+    { epoch: 7, members: [] },
+  ],
   ["anybody, when nobody holds it", [[C, "none"]], undefined, { epoch: 7, members: [] }],
 ])("%s takes over", (_what, answers, by, from) => {
   expect(recovery(view, answers)).toEqual({ by, from });
@@ -122,4 +131,23 @@ test("a view of which nobody is left, and whose predecessor nobody knows, begins
     by: undefined,
     from: { epoch: 8, members: [] },
   });
+});
+
+test.each<[string, Answers]>([
+  [
+    "somebody has joined what it can join yet",
+    [
+      [A, "sealed"],
+      [B, "joining"],
+    ],
+  ],
+  [
+    "who is left of the newest view has joined it",
+    [
+      [B, "sealed"],
+      [C, "sealed"],
+    ],
+  ],
+])("nobody takes over before %s", (_what, answers) => {
+  expect(recovery(view, answers)).toBe("later");
 });
