@@ -63,7 +63,7 @@ export class Handovers {
 
   /** The leader who hands over a slice does not answer: it is served no more here, and the next view begins. */
   abandon(slice: Slice): void {
-    this.#options.standings.endServing(slice);
+    this.#options.standings.dismiss(slice);
   }
 
   /**
@@ -142,7 +142,7 @@ export class Handovers {
         standings.led(slice, change);
         pauses.ended(slice, view.epoch);
       } else {
-        standings.endServing(slice, leader.ballot);
+        standings.dismiss(slice, leader.ballot);
       }
     }
   }
@@ -198,7 +198,7 @@ export class Handovers {
   async #enter({ slice, change, leader }: RequestOf<"index.enter">) {
     const { standings, clock } = this.#options;
     const serves = await standings.enter(slice, change, leader);
-    if (serves) clock.after(servingMs, () => standings.endServing(slice, leader));
+    if (serves) clock.after(servingMs, () => standings.dismiss(slice, leader));
     return { serves };
   }
 
@@ -206,7 +206,7 @@ export class Handovers {
     const { standings, joiner, clock } = this.#options;
     if (standings.standing(slice).joining?.view.epoch === change.view.epoch)
       await waitAtMost(clock, handoverStepMs / 2, joiner.join(slice));
-    return { active: standings.isActive(slice, change) };
+    return { active: standings.isActive(slice, change.view.epoch) };
   }
 
   async #lead(request: RequestOf<"index.lead">): Promise<ReplyOf<"index.lead">> {

@@ -1,12 +1,13 @@
 // How the index reaches the members of a view: this node's own replica directly, the others by calls.
-import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";
+import { type VoterId } from "../../shared/ids.ts";
 import { acceptTimeoutMs, callTimeoutMs, prepareTimeoutMs } from "../../shared/limits.ts";
 import { type StoredRegister, type Want } from "../../shared/protocol/index-calls.ts";
 import { type Slice } from "../../shared/slices.ts";
 import { type Ballot } from "../../shared/versions.ts";
-import { type Peer, TransportError } from "../ports.ts";
+import { type Peer } from "../ports.ts";
 import { type Peers } from "../peers.ts";
 import { type Route } from "../route/types.ts";
+import { callMember } from "./call-member.ts";
 import { type Replica } from "./replica.ts";
 import {
   type AcceptReply,
@@ -50,19 +51,8 @@ export function createMemberLink(
   peers: Peers,
   route: Pick<Route, "peer" | "observed">,
 ): MemberLink {
-  const peerOf = (member: VoterId): Peer => {
-    const peer = route.peer(nodeOfVoter(member));
-    if (!peer) throw new TransportError("unreachable", `Cannot call ${member}: address unknown`);
-    return peer;
-  };
-  const remote = async <T>(member: VoterId, call: (peer: Peer) => Promise<T>): Promise<T> => {
-    try {
-      return await call(peerOf(member));
-    } catch (error) {
-      if (error instanceof TransportError) route.observed(nodeOfVoter(member), false);
-      throw error;
-    }
-  };
+  const remote = <T>(member: VoterId, call: (peer: Peer) => Promise<T>): Promise<T> =>
+    callMember(route, member, call);
   return {
     self,
     prepare: async (member, claims) =>

@@ -91,7 +91,7 @@ export class Replica {
   spendInherited(slice: Slice): void {
     const state = this.#state(slice);
     state.inherited = false;
-    this.#endServing(state);
+    this.#overtake(state);
   }
 
   /**
@@ -105,7 +105,7 @@ export class Replica {
     const state = this.#state(slice);
     const { votes, promised, promiseLost } = state;
     if (!votes || promised !== ballot || promiseLost || !this.inherits(slice)) return undefined;
-    this.#endServing(state);
+    this.#overtake(state);
     await state.written;
     return { keys: await this.#names(slice) };
   }
@@ -135,7 +135,7 @@ export class Replica {
       const isInherited = this.inherits(slice) && ballot === state.promised;
       const again = ballot === state.promised && state.promiseLost;
       if (ballot <= state.promised && !again && !isInherited) return refuse(state, "promised");
-      this.#endServing(state);
+      this.#overtake(state);
       // Who was told so knows: a later process of the same voter must make a new claim. Our own may be made again.
       if (voterOf(ballot) !== this.states.voter) state.inherited = false;
       if (isInherited && !state.promiseLost) {
@@ -173,7 +173,7 @@ export class Replica {
       if (!state.votes || epochOf(ballot) !== state.view.epoch) return refuse(state, "epoch");
       if (ballot < state.promised) return refuse(state, "promised");
       state.inherited = false;
-      this.#endServing(state);
+      this.#overtake(state);
       if (ballot > state.promised || state.promiseLost) {
         state.promised = ballot;
         writes.push(stateWrite(slice, state));
@@ -312,7 +312,7 @@ export class Replica {
     if (state.serving === ballot) return true;
     const isPromised = state.promised === ballot && !state.promiseLost;
     if (!state.votes || (!isPromised && this.#faults.noPromiseEquality !== true)) return false;
-    this.#endServing(state);
+    this.#overtake(state);
     return true;
   }
 
@@ -320,7 +320,7 @@ export class Replica {
    * The next view is led: the leader who handed over to it is not served any more. Who tells what is held here waits for
    * what that one had accepted to be durable.
    */
-  #endServing(state: SliceState): void {
+  #overtake(state: SliceState): void {
     if (this.#faults.servesOn !== true) state.serving = undefined;
   }
 

@@ -11,6 +11,7 @@ import { type Slice } from "../../shared/slices.ts";
 import { type Peers } from "../peers.ts";
 import { type Log, TransportError } from "../ports.ts";
 import { type Route } from "../route/types.ts";
+import { callMember } from "./call-member.ts";
 import { type SealReply } from "./replica-replies.ts";
 import { Slots } from "./slots.ts";
 import { type ViewDirectory } from "./view-directory.ts";
@@ -73,7 +74,7 @@ export interface RecoverOptions {
   readonly directory: ViewDirectory;
   readonly settler: ViewSettler;
   readonly peers: Peers;
-  readonly route: Pick<Route, "peer" | "voter" | "members">;
+  readonly route: Pick<Route, "peer" | "observed" | "voter" | "members">;
   readonly log: Log;
 }
 
@@ -150,7 +151,8 @@ async function recoverSlice(
   for (const node of newest.members.map(nodeOfVoter)) {
     // After a while the dead are forgotten, but views still name them.
     const isKnown = node === nodeOfVoter(route.voter) || route.peer(node) !== undefined;
-    if (!isKnown && !lost.has(node)) throw new Blocked(unknown(node));
+    if (!isKnown && !lost.has(node))
+      throw new Blocked(`node ${node} is not known any more, and not said to be lost`);
   }
   const concerned = [...new Set([...newest.members, ...(newest.previous?.members ?? [])])];
   const left = concerned.filter((voter) => !lost.has(nodeOfVoter(voter)));
@@ -166,7 +168,7 @@ async function recoverSlice(
   if (from.members.length === 0 && !order.startAnyway) return "unheld";
   const wasActive = parts.get(route.voter) === "active";
   const isLater = directory.viewOf(slice).epoch > newest.epoch;
-  if (isLater || isActive(standings, slice, newest) !== wasActive)
+  if (isLater || standings.isActive(slice, newest.epoch) !== wasActive)
     throw new Blocked("the slice goes on by itself meanwhile");
   const view = { epoch: newest.epoch + EPOCHS_SKIPPED, members: [route.voter] };
   void settler.settle(slice, { view, previous: from });
@@ -184,7 +186,7 @@ async function partsOf(
   const stay = left.filter((voter) => view.members.includes(voter));
   const isLost = stay.length < majorityOf(view.members.length);
   const isFirst = stay.length === 1 || !isLost;
-  if (isFirst && isActive(standings, slice, newest))
+  if (isFirst && standings.isActive(slice, newest.epoch))
     return new Map(stay.map((voter) => [voter, voter === route.voter ? "active" : "none"]));
   if (!previous) {
     if (view.epoch > 1 && stay.length > 0) throw new Blocked("the view before is not known");
@@ -193,9 +195,9 @@ async function partsOf(
   const ask = async (voter: VoterId): Promise<SealReply> => {
     const change = { view, previous };
     if (voter === route.voter) return standings.seal(slice, change);
-    const peer = route.peer(nodeOfVoter(voter));
-    if (!peer) throw new Blocked(unknown(nodeOfVoter(voter)));
-    return peers.call(peer, "index.seal", { slice, change }, prepareTimeoutMs);
+    return callMember(route, voter, (peer) =>
+      peers.call(peer, "index.seal", { slice, change }, prepareTimeoutMs),
+    );
   };
   const partOf = async (voter: VoterId): Promise<[VoterId, Part]> => {
     const reply = await ask(voter);
@@ -233,16 +235,4 @@ function hasPart(
   return (
     previous !== undefined && (mode === "none" ? joining?.view : view)?.epoch === previous.epoch
   );
-}
-
-const unknown = (node: NodeId): string =>
-  `node ${node} is not known any more, and not said to be lost`;
-
-function isActive(
-  standings: Pick<ViewReplica, "standing">,
-  slice: Slice,
-  { epoch }: View,
-): boolean {
-  const { view, mode } = standings.standing(slice);
-  return mode === "active" && view.epoch === epoch;
 }

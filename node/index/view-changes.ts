@@ -58,7 +58,7 @@ export class ViewChanges {
     const standings = new ViewReplica({
       states: replica.states,
       onSealed: (slice, change, serving) => this.#sealed(slice, change, serving),
-      onServed: (slice, told) => this.#served(slice, told),
+      onDismissed: (slice, told) => this.#dismissed(slice, told),
       faults,
     });
     this.#standings = standings;
@@ -100,7 +100,7 @@ export class ViewChanges {
       route.onRevived(() => this.#learn()),
       route.onChange((member, previous) => {
         if (isLive(member) && !isLive(previous)) this.#settler.returned(member.id);
-        if (!isLive(member) && isLive(previous)) this.#standings.endServingOf(member.id);
+        if (!isLive(member) && isLive(previous)) this.#standings.dismissOf(member.id);
       }),
     );
   }
@@ -217,7 +217,7 @@ export class ViewChanges {
       return;
     }
     // That leader sees to the rest, unless it dies, before the next view is led or after.
-    this.#options.clock.after(servingMs, () => this.#standings.endServing(slice, serving));
+    this.#options.clock.after(servingMs, () => this.#standings.dismiss(slice, serving));
     if (!this.#stopped) void this.#settler.settle(slice, change, servingMs + settleBackupMs);
   }
 
@@ -225,7 +225,7 @@ export class ViewChanges {
    * A leader that handed over is not served any more, and the next view was not led.
    * @param told somebody sees to the change already
    */
-  #served(slice: Slice, told: boolean): void {
+  #dismissed(slice: Slice, told: boolean): void {
     const { mode, view, previous, forward, joining } = this.#standings.standing(slice);
     if (mode === "active" && previous) {
       this.#pauses.began(slice, view.epoch);

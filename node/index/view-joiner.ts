@@ -3,7 +3,7 @@
 // Invariant: it becomes active only with the newest version of every register that such a majority holds, and with no
 // register that none of them holds.
 import { RingstowError } from "../../shared/errors.ts";
-import { type VoterId, nodeOfVoter } from "../../shared/ids.ts";
+import { type VoterId } from "../../shared/ids.ts";
 import {
   gatherPauseMaxMs,
   gatherPauseMs,
@@ -21,6 +21,7 @@ import { type Peers } from "../peers.ts";
 import { type Clock, type Log, type Peer, TransportError } from "../ports.ts";
 import { type Route } from "../route/types.ts";
 import { pause, waitAtMost } from "../waiting.ts";
+import { callMember } from "./call-member.ts";
 import { type IndexFaults } from "./faults.ts";
 import { type Replica } from "./replica.ts";
 import { type Source, sealMajority } from "./seal-majority.ts";
@@ -345,17 +346,8 @@ export class ViewJoiner {
     if (this.#stopped) throw new SourceChanged();
   }
 
-  async #call<T>(member: VoterId, call: (peer: Peer) => Promise<T>): Promise<T> {
-    const { route } = this.#options;
-    const node = nodeOfVoter(member);
-    const peer = route.peer(node);
-    if (!peer) throw new TransportError("unreachable", `Cannot call ${member}: address unknown`);
-    try {
-      return await call(peer);
-    } catch (error) {
-      if (error instanceof TransportError) route.observed(node, false);
-      throw error;
-    }
+  #call<T>(member: VoterId, call: (peer: Peer) => Promise<T>): Promise<T> {
+    return callMember(this.#options.route, member, call);
   }
 }
 

@@ -33,20 +33,20 @@ export interface ViewReplicaOptions {
    * The leader who hands over is not served any more, before the new view was led.
    * @param told somebody ends the change another way already
    */
-  readonly onServed?: ((slice: Slice, told: boolean) => void) | undefined;
+  readonly onDismissed?: ((slice: Slice, told: boolean) => void) | undefined;
   readonly faults?: IndexFaults | undefined;
 }
 
 export class ViewReplica {
   readonly #states: SliceStates;
   readonly #onSealed: ViewReplicaOptions["onSealed"];
-  readonly #onServed: ViewReplicaOptions["onServed"];
+  readonly #onDismissed: ViewReplicaOptions["onDismissed"];
   readonly #faults: IndexFaults;
 
-  constructor({ states, onSealed, onServed, faults }: ViewReplicaOptions) {
+  constructor({ states, onSealed, onDismissed, faults }: ViewReplicaOptions) {
     this.#states = states;
     this.#onSealed = onSealed;
-    this.#onServed = onServed;
+    this.#onDismissed = onDismissed;
     this.#faults = faults ?? {};
   }
 
@@ -142,7 +142,7 @@ export class ViewReplica {
     try {
       await this.#install(slice, change, false, leader);
     } catch (error) {
-      this.endServing(slice, leader);
+      this.dismiss(slice, leader);
       throw error;
     }
     return state.serving === leader && state.joining?.view.epoch === change.view.epoch;
@@ -153,23 +153,23 @@ export class ViewReplica {
     return this.#states.of(slice).serving;
   }
 
-  /** @returns whether this folder is active in the view of a change */
-  isActive(slice: Slice, change: ViewChange): boolean {
+  /** Whether this folder is active in the view of an epoch. */
+  isActive(slice: Slice, epoch: number): boolean {
     const { view, mode } = this.#states.of(slice);
-    return mode === "active" && view.epoch === change.view.epoch;
+    return mode === "active" && view.epoch === epoch;
   }
 
   /** The view of a change is led: the leader who handed over to it is over, and the promise that came with it is used. */
   led(slice: Slice, change: ViewChange): void {
     const state = this.#states.of(slice);
     state.serving = undefined;
-    if (this.isActive(slice, change)) state.inherited = false;
+    if (this.isActive(slice, change.view.epoch)) state.inherited = false;
   }
 
-  /** From now on the leader who hands over, or that of `ballot` alone, is not served any more. */
-  endServing(slice: Slice, ballot?: Ballot): void {
+  /** From now on the leader who hands over, or that of `ballot` alone, is not served: somebody has to end the change. */
+  dismiss(slice: Slice, ballot?: Ballot): void {
     const state = this.#states.of(slice);
-    if (ballot === undefined || state.serving === ballot) this.#endServing(slice, state, false);
+    if (ballot === undefined || state.serving === ballot) this.#dismiss(slice, state, false);
   }
 
   async #install(
@@ -302,10 +302,10 @@ export class ViewReplica {
   }
 
   /** The leaders of a node that hand over are not served any more: it is gone. */
-  endServingOf(node: NodeId): void {
+  dismissOf(node: NodeId): void {
     for (const [slice, { serving }] of this.#states.known())
       if (serving !== undefined && nodeOfVoter(voterOf(serving)!) === node)
-        this.endServing(slice, serving);
+        this.dismiss(slice, serving);
   }
 
   /** Whether this folder holds what it held in an epoch: rows may be deleted, but never before the mode changed. */
@@ -328,13 +328,13 @@ export class ViewReplica {
   #toldOf(slice: Slice, { view }: ViewChange): void {
     const state = this.#states.of(slice);
     if (state.serving !== undefined && view.epoch > epochOf(state.serving))
-      this.#endServing(slice, state, true);
+      this.#dismiss(slice, state, true);
   }
 
-  #endServing(slice: Slice, state: SliceState, told: boolean): void {
+  #dismiss(slice: Slice, state: SliceState, told: boolean): void {
     if (state.serving === undefined) return;
     state.serving = undefined;
-    this.#onServed?.(slice, told);
+    this.#onDismissed?.(slice, told);
   }
 
   #giveUp(

@@ -116,7 +116,7 @@ function open(): Handovers {
   const standings = {
     seal: (...given: unknown[]) => act("seal", given),
     enter: async (...given: unknown[]) => (await act("enter here", given)) ?? true,
-    endServing: (...given: unknown[]) => void act("end serving", given),
+    dismiss: (...given: unknown[]) => void act("dismiss", given),
     led: (...given: unknown[]) => void act("led", given),
     standing: () => ({ joining }),
     isActive: () => isActive,
@@ -386,8 +386,8 @@ test("who waits for the next leader goes on when that one does not answer, or do
     expect(clock.now - begunMs).toBeLessThanOrEqual(callTimeoutMs);
     expect([hasEnded, handovers.ending(SLICE)]).toEqual([true, undefined]);
     // Nor is the leader that has stopped served any more.
-    expect(events.slice(-2)).toEqual(["lead 4", "end serving"]);
-    expect(said.get("end serving")).toEqual([SLICE, ballot]);
+    expect(events.slice(-2)).toEqual(["lead 4", "dismiss"]);
+    expect(said.get("dismiss")).toEqual([SLICE, ballot]);
   }
   expect(warnings).toEqual([]);
 });
@@ -420,7 +420,7 @@ test("a leader that is deposed while its last operations end tells nobody to lea
   finished = undefined;
   await release();
   expect(await clock.settle(done)).toBe(false);
-  expect(events).toEqual([...PREPARED, "finish", "end serving"]);
+  expect(events).toEqual([...PREPARED, "finish", "dismiss"]);
   expect([hasEnded, handovers.ending(SLICE)]).toEqual([true, undefined]);
   expect(pauses.summary().count).toBe(0);
 });
@@ -450,7 +450,7 @@ test("what may keep a leader from handing over is not logged", async () => {
       acts = new Map([[event, () => Promise.reject(error)]]);
       events = [];
       expect(await run()).toBe(false);
-      expect(events.filter((one) => one !== "end serving").at(-1)).toBe(event);
+      expect(events.filter((one) => one !== "dismiss").at(-1)).toBe(event);
     }
   }
   expect(warnings).toEqual([]);
@@ -465,8 +465,8 @@ test("who has entered serves the leader for a while, and no longer", async () =>
   await clock.runFor(servingMs - 1);
   expect(events).toEqual(["enter here"]);
   await clock.runFor(1);
-  expect(events).toEqual(["enter here", "end serving"]);
-  expect(said.get("end serving")).toEqual([SLICE, ballot]);
+  expect(events).toEqual(["enter here", "dismiss"]);
+  expect(said.get("dismiss")).toEqual([SLICE, ballot]);
 });
 
 test("who cannot enter says so, and has nothing to end", async () => {
@@ -551,5 +551,5 @@ test("who has not started, or is given too few promises, does not lead", async (
 
 test("a leader who hands over and is gone is not served any more", () => {
   handovers.abandon(SLICE);
-  expect(said.get("end serving")).toEqual([SLICE]);
+  expect(said.get("dismiss")).toEqual([SLICE]);
 });

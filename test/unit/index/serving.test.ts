@@ -50,7 +50,7 @@ function open(voter: VoterId, on = store): void {
   standings = new ViewReplica({
     states,
     onSealed: (_slice, _change, serving) => void sealed.push(serving),
-    onServed: (_slice, told) => void served.push(told),
+    onDismissed: (_slice, told) => void served.push(told),
   });
 }
 
@@ -111,9 +111,9 @@ describe("who enters the next view", () => {
     await accept(1);
     expect(await enter()).toBe(true);
     expect(await enter()).toBe(true);
-    standings.endServing(SLICE, rival);
+    standings.dismiss(SLICE, rival);
     expect(await enter()).toBe(true);
-    standings.endServing(SLICE, leader);
+    standings.dismiss(SLICE, leader);
     expect(await enter()).toBe(false);
     expect(served).toEqual([false]);
   });
@@ -156,9 +156,9 @@ describe("serving ends", () => {
   });
 
   test("when the leader's node is gone, for its slices alone", () => {
-    standings.endServingOf(nodeOfVoter(C));
+    standings.dismissOf(nodeOfVoter(C));
     expect(replica.serving(SLICE)).toBe(leader);
-    standings.endServingOf(nodeOfVoter(B));
+    standings.dismissOf(nodeOfVoter(B));
     expect(replica.serving(SLICE)).toBeUndefined();
     expect(served).toEqual([false]);
   });
