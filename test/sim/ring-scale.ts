@@ -5,6 +5,7 @@ import { type FolderId, type NodeId, toHex } from "../../shared/ids.ts";
 import { toRingId, toBigInt } from "../../shared/ring.ts";
 import { Peers } from "../../node/peers.ts";
 import { type Log } from "../../node/ports.ts";
+import { firstIncarnation } from "../../node/route/member-table.ts";
 import { createRoute, type RouteModule } from "../../node/route/route.ts";
 import { type MemberRow, partsOf, type TablePart } from "../../node/route/table-part.ts";
 import { MemoryDisk, openMemoryStore } from "../../node/runtime/memory-store.ts";
@@ -181,7 +182,7 @@ function rowOf(number: number, id: NodeId): MemberRow {
     position: undefined,
     capacityBytes,
     freeBytes,
-    incarnation: 1,
+    incarnation: firstIncarnation(1),
     state: "alive",
     sinceMs: SIM_EPOCH_MS,
     stamp: 1,
