@@ -3,7 +3,7 @@ import { type FolderId, type NodeId } from "../../../shared/ids.ts";
 import { requestGrant } from "../../../node/route/grants.ts";
 import { firstIncarnation } from "../../../node/route/member-table.ts";
 import { isIdeal } from "../../sim/ring-invariants.ts";
-import { RouteCluster } from "./route-cluster.ts";
+import { RouteCluster, type TestNode } from "./route-cluster.ts";
 
 async function started(size: number, seed = 1): Promise<RouteCluster> {
   const cluster = new RouteCluster(size, { seed });
@@ -11,6 +11,17 @@ async function started(size: number, seed = 1): Promise<RouteCluster> {
   await cluster.until(() => cluster.tablesAgree(size), 3_000);
   if (size > cluster.r) await cluster.until(() => cluster.ringIsIdeal(), 3_000);
   return cluster;
+}
+
+/** Cuts a node off until an observer suspects it, and heals at once. */
+async function becomesSuspect(
+  cluster: RouteCluster,
+  suspect: TestNode,
+  observer: TestNode,
+): Promise<void> {
+  cluster.partition([suspect], cluster.nodes);
+  await cluster.until(() => cluster.stateOf(suspect, observer) === "suspect", 10_000);
+  cluster.heal();
 }
 
 describe("createRoute", () => {
@@ -78,9 +89,7 @@ describe("createRoute", () => {
   test("everybody hears of a restart right after a suspicion was refuted", async () => {
     const cluster = await started(5);
     const [observer, node, ...others] = cluster.nodes;
-    cluster.partition([node!], [observer!, ...others]);
-    await cluster.until(() => cluster.stateOf(node!, observer!) === "suspect", 10_000);
-    cluster.heal();
+    await becomesSuspect(cluster, node!, observer!);
     const { route } = node!;
     await cluster.until(() => route.self.incarnation > firstIncarnation(1), 5_000);
     const heardOf = (): boolean =>
@@ -212,10 +221,8 @@ describe("createRoute", () => {
 
   test("a suspicion that ran out while the observer slept buries nobody", async () => {
     const cluster = await started(5);
-    const [sleeper, suspect, ...others] = cluster.nodes;
-    cluster.partition([suspect!], [sleeper!, ...others]);
-    await cluster.until(() => cluster.stateOf(suspect!, sleeper!) === "suspect", 10_000);
-    cluster.heal();
+    const [sleeper, suspect] = cluster.nodes;
+    await becomesSuspect(cluster, suspect!, sleeper!);
     sleeper!.clock.pause();
     cluster.partition([sleeper!], cluster.nodes.slice(1));
     await cluster.clock.runFor(10_000);
@@ -424,9 +431,7 @@ describe("createRoute", () => {
     const cluster = await started(5);
     const [suspect, observer] = [cluster.node(1), cluster.node(0)];
     await cluster.clock.runFor(5_000);
-    cluster.partition([suspect], cluster.nodes);
-    await cluster.until(() => cluster.stateOf(suspect, observer) === "suspect", 10_000);
-    cluster.heal();
+    await becomesSuspect(cluster, suspect, observer);
     await cluster.until(() => suspect.route.self.incarnation > firstIncarnation(1), 5_000);
     await cluster.until(() => cluster.stateOf(suspect, observer) === "alive", 5_000);
     expect(observer.route.aliveForMs(suspect.id)).toBeGreaterThan(5_000);
